@@ -1,0 +1,34 @@
+# Warnings, hardening and sanitizers, once for every target of ours (target cordon_options).
+add_library(cordon_options INTERFACE)
+target_compile_features(cordon_options INTERFACE cxx_std_23)
+target_include_directories(cordon_options INTERFACE ${PROJECT_SOURCE_DIR})
+option(CORDON_WERROR "Treat warnings as errors" OFF)
+option(CORDON_FUZZ "Build libFuzzer targets (clang 19)" OFF)
+set(CORDON_SANITIZE "" CACHE STRING "Value of -fsanitize=, empty for none")
+
+target_compile_options(cordon_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wold-style-cast -Wnon-virtual-dtor
+  -Woverloaded-virtual -Wmissing-declarations -Wformat=2 -Wundef -Wimplicit-fallthrough -Wswitch-enum
+  $<$<CXX_COMPILER_ID:GNU>:-Wduplicated-cond -Wlogical-op -Wno-missing-field-initializers>
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-missing-designated-field-initializers -Wno-missing-field-initializers
+    -Wno-gnu-statement-expression-from-macro-expansion>
+  $<$<BOOL:${CORDON_WERROR}>:-Werror>
+  -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero
+  -fno-delete-null-pointer-checks)
+target_compile_definitions(cordon_options INTERFACE _GLIBCXX_ASSERTIONS)
+target_link_options(cordon_options INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+include(CheckPIESupported)
+check_pie_supported()
+
+if(CORDON_SANITIZE)
+  target_compile_options(cordon_options INTERFACE
+    -fsanitize=${CORDON_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(cordon_options INTERFACE -fsanitize=${CORDON_SANITIZE})
+  target_compile_definitions(cordon_options INTERFACE CORDON_SANITIZED=1)
+elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+  target_compile_options(cordon_options INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+if(CORDON_FUZZ)
+  target_compile_options(cordon_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
