@@ -1,0 +1,52 @@
+#include "core/plane/counters.h"
+
+namespace cordon::plane {
+
+std::string_view name(Counter counter) {
+  switch (counter) {
+    case Counter::kFramesFromGuest: return "frames_from_guest";
+    case Counter::kToTcpFlow: return "to_tcp_flow";
+    case Counter::kToUdpFlow: return "to_udp_flow";
+    case Counter::kToIcmpFlow: return "to_icmp_flow";
+    case Counter::kAnsweredLocally: return "answered_locally";
+    case Counter::kNewFlow: return "new_flow";
+    case Counter::kStraySegment: return "stray_segment";
+    case Counter::kDropMalformed: return "drop_malformed";
+    case Counter::kDropOffload: return "drop_offload";
+    case Counter::kDropEtherType: return "drop_ether_type";
+    case Counter::kDropProtocol: return "drop_protocol";
+    case Counter::kDropFragment: return "drop_fragment";
+    case Counter::kDropSpoofed: return "drop_spoofed";
+    case Counter::kDropMulticast: return "drop_multicast";
+    case Counter::kDropTableFull: return "drop_table_full";
+    case Counter::kDropPendingFull: return "drop_pending_full";
+    case Counter::kDropSocketFull: return "drop_socket_full";
+    case Counter::kDropTooBig: return "drop_too_big";
+    case Counter::kDropFlowClosing: return "drop_flow_closing";
+    case Counter::kDropLocal: return "drop_local";
+    case Counter::kFramesToGuest: return "frames_to_guest";
+    case Counter::kBytesToGuest: return "bytes_to_guest";
+    case Counter::kBytesFromGuest: return "bytes_from_guest";
+    case Counter::kLinkBusy: return "link_busy";
+    case Counter::kLinkDropped: return "link_dropped";
+    case Counter::kIcmpErrorsSent: return "icmp_errors_sent";
+    case Counter::kIcmpSuppressed: return "icmp_suppressed";
+    case Counter::kResetsSent: return "resets_sent";
+    case Counter::kFlowsRequested: return "flows_requested";
+    case Counter::kFlowsGranted: return "flows_granted";
+    case Counter::kFlowsRefused: return "flows_refused";
+    case Counter::kFlowsRevoked: return "flows_revoked";
+    case Counter::kFlowsClosed: return "flows_closed";
+    case Counter::kFlowsEvicted: return "flows_evicted";
+    case Counter::kGateBusy: return "gate_busy";
+    case Counter::kStaleEvents: return "stale_events";
+    case Counter::kRingStarved: return "ring_starved";
+    case Counter::kStashRefused: return "stash_refused";
+    case Counter::kFragmentsToGuest: return "fragments_to_guest";
+    case Counter::kSpoofReports: return "spoof_reports";
+    case Counter::kCount: break;
+  }
+  return "unknown";
+}
+
+}  // namespace cordon::plane

@@ -1,0 +1,79 @@
+// Counters of the data path: one enumerator per outcome, so that "what happened to each frame" always adds
+// up: kFramesFromGuest = the sum of every `is_frame_outcome` counter (a test holds us to it).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace cordon::plane {
+
+enum class Counter : std::uint8_t {
+  kFramesFromGuest,  // every frame the link delivered
+  // --- outcomes: each received frame ends in exactly one of these
+  kToTcpFlow,        // handed to a TCP machine
+  kToUdpFlow,        // forwarded to (or queued for) a UDP socket
+  kToIcmpFlow,       // echo request forwarded to (or queued for) a ping socket
+  kAnsweredLocally,  // ARP, neighbour discovery, gateway echo
+  kNewFlow,          // first packet of a flow: asked the gate
+  kStraySegment,     // TCP without a flow: answered by RST or ignored
+  kDropMalformed,    // a header that is truncated, contradictory or has a bad checksum
+  kDropOffload,      // impossible offload metadata
+  kDropEtherType,    // neither IPv4, IPv6 nor ARP
+  kDropProtocol,     // IP protocol that is not translated
+  kDropFragment,     // fragments from the guest (not reassembled)
+  kDropSpoofed,      // source MAC or address not assigned to this guest
+  kDropMulticast,    // multicast or broadcast destination
+  kDropTableFull,    // no slot, or the protocol's cap
+  kDropPendingFull,  // queue of a flow still waiting for its grant is full
+  kDropSocketFull,   // the host socket's buffer is full (datagrams)
+  kDropTooBig,       // datagram the host kernel will not send
+  kDropFlowClosing,  // for a flow that is being ended, or refused silently a moment ago
+  kDropLocal,        // ARP or neighbour message that needs no answer
+  // --- to the guest
+  kFramesToGuest,
+  kBytesToGuest,
+  kBytesFromGuest,
+  kLinkBusy,        // the link could not take a frame now; it was kept
+  kLinkDropped,     // the link refused a frame
+  kIcmpErrorsSent,  // ICMP errors made for the guest
+  kIcmpSuppressed,  // ICMP errors or RSTs withheld by the rate limit
+  kResetsSent,      // RST for segments without a flow
+  // --- flows
+  kFlowsRequested,
+  kFlowsGranted,
+  kFlowsRefused,
+  kFlowsRevoked,
+  kFlowsClosed,
+  kFlowsEvicted,      // idle datagram flows ended to make room
+  kGateBusy,          // channel full: the message waits
+  kStaleEvents,       // event or answer for a slot that was reused
+  kRingStarved,       // reading from the host paused: the guest's ring budget is used up
+  kStashRefused,      // credit could not grow: the pool is reserved
+  kFragmentsToGuest,  // datagrams cut into IP fragments for a small MTU
+  kSpoofReports,
+  kCount
+};
+
+inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::kCount);
+static_assert(kCounters <= 48);  // sandbox/messages.h kCounterCount
+
+[[nodiscard]] std::string_view name(Counter counter);
+[[nodiscard]] constexpr bool is_frame_outcome(Counter counter) {
+  return counter >= Counter::kToTcpFlow && counter <= Counter::kDropLocal;
+}
+
+class Counters {
+ public:
+  void add(Counter counter, std::uint64_t n = 1) { values_[static_cast<std::size_t>(counter)] += n; }
+  [[nodiscard]] std::uint64_t get(Counter counter) const {
+    return values_[static_cast<std::size_t>(counter)];
+  }
+  [[nodiscard]] const std::array<std::uint64_t, kCounters>& values() const { return values_; }
+
+ private:
+  std::array<std::uint64_t, kCounters> values_{};
+};
+
+}  // namespace cordon::plane
