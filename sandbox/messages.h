@@ -1,7 +1,8 @@
-// The channel between translator and broker: fixed-size, versioned plain structs over SOCK_SEQPACKET, one message per
-// packet, exact length checked. Both ends run the same binary on the same machine, so integers are host order; address
-// bytes are network order. The broker treats every field as hostile: channel.h turns bytes into checked values.
-// fds travel only from broker to translator, exactly one with a Grant, none with anything else.
+// The channel between translator and broker: fixed-size, versioned plain structs over SOCK_SEQPACKET, one
+// message per packet, exact length checked. Both ends run the same binary on the same machine, so integers
+// are host order; address bytes are network order. The broker treats every field as hostile: channel.h turns
+// bytes into checked values. fds travel only from broker to translator, exactly one with a Grant, none with
+// anything else.
 #pragma once
 
 #include <array>
@@ -59,7 +60,8 @@ struct SpoofReport {
 };
 inline constexpr std::size_t kCounterCount = 48;
 struct Counters {
-  Header header;
+  Header header;  // slot and generation zero
+  std::uint32_t reserved = 0;
   std::array<std::uint64_t, kCounterCount> values{};  // indexed by plane::Counter; totals since start
 };
 struct Grant {

@@ -34,8 +34,8 @@ using Result = std::expected<T, Error>;
 // One line: "open /dev/net/tun: No such file or directory".
 [[nodiscard]] std::string describe(const Error& error);
 
-template <class T>
-T take(std::expected<T, Error>&& result) {
+template <class T, class E>
+T take(std::expected<T, E>&& result) {
   if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 

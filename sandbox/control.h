@@ -1,0 +1,86 @@
+// Launcher <-> broker: few, small, fixed messages over a SEQPACKET pair (the broker's fd 3).
+//
+// launcher -> broker: NewTranslator with the broker's end of a fresh channel (at start, and after each
+// restart of the translator: the old channel is dead then); Resolvers, at start before NewTranslator and
+// whenever resolv.conf changes; Stop. broker -> launcher: Ready once the policy is compiled and the host
+// state is loaded; RevokeBegin/RevokeEnd around every operation on a socket that is shared with the
+// translator and could block (the launcher kills the translator when the End does not follow within 100 ms,
+// which is what unblocks the broker); KillTranslator on a protocol violation. The broker sends blocking (the
+// launcher never blocks on the broker), the launcher never waits.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <variant>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/fd.h"
+#include "core/base/time.h"
+#include "core/net/ip_address.h"
+#include "sandbox/channel.h"
+#include "sandbox/packet_socket.h"
+
+namespace cordon::sandbox::control {
+
+inline constexpr int kControlFd = 3;  // in broker: control; in translator: channel
+inline constexpr int kSecondFd = 4;   // in broker: audit sink; in translator: tap
+inline constexpr base::Duration kRevokeLimit = std::chrono::milliseconds{100};
+
+struct Resolver {
+  net::IpAddress address;
+  std::uint32_t scope_id = 0;  // interface index of a link-local IPv6 server, else 0
+  friend bool operator==(const Resolver&, const Resolver&) = default;
+};
+inline constexpr std::size_t kMaxResolvers = 8;
+
+// launcher -> broker
+struct NewTranslator {
+  base::Fd channel;
+};
+struct Resolvers {
+  std::vector<Resolver> servers;  // at most kMaxResolvers; empty: the host has none
+};
+struct Stop {};
+using FromLauncher = std::variant<NewTranslator, Resolvers, Stop>;
+
+// broker -> launcher
+struct Ready {};
+struct RevokeBegin {
+  std::uint32_t serial = 0;
+};
+struct RevokeEnd {
+  std::uint32_t serial = 0;
+};
+struct KillTranslator {
+  Violation reason = Violation::kLength;
+};
+using FromBroker = std::variant<Ready, RevokeBegin, RevokeEnd, KillTranslator>;
+
+// A Begin without its End is ended by the broker's own exit. At most one is open at a time.
+class BrokerControl {
+ public:
+  explicit BrokerControl(base::Fd fd) : fd_(std::move(fd)) {}
+  [[nodiscard]] std::expected<FromLauncher, ReceiveStop> receive();
+  // kClosed: the launcher is gone, exit.
+  [[nodiscard]] SendStatus send(const FromBroker& message);
+  [[nodiscard]] int poll_fd() const { return fd_.get(); }
+
+ private:
+  base::Fd fd_;
+};
+
+class LauncherControl {
+ public:
+  explicit LauncherControl(base::Fd fd) : fd_(std::move(fd)) {}
+  [[nodiscard]] std::expected<FromBroker, ReceiveStop> receive();
+  [[nodiscard]] SendStatus send_new_translator(int channel);
+  [[nodiscard]] SendStatus send_resolvers(const Resolvers& resolvers);
+  [[nodiscard]] SendStatus send_stop();
+  [[nodiscard]] int poll_fd() const { return fd_.get(); }
+
+ private:
+  base::Fd fd_;
+};
+
+}  // namespace cordon::sandbox::control
