@@ -1,0 +1,63 @@
+// What rtnetlink told us, as values. parse.h makes them from bytes; host_state.h folds them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/net/ip_address.h"
+#include "core/net/prefix.h"
+
+namespace cordon::netlink {
+
+struct Link {
+  std::uint32_t index = 0;
+  std::string name;
+  std::uint32_t mtu = 0;
+  bool up = false;
+  bool loopback = false;
+  friend bool operator==(const Link&, const Link&) = default;
+};
+
+struct Address {
+  std::uint32_t interface = 0;
+  net::IpAddress
+      address;  // ours: IFA_LOCAL where present (IFA_ADDRESS is then the peer of a point-to-point link)
+  unsigned prefix_length = 0;
+  std::optional<net::IpAddress> broadcast;
+  friend bool operator==(const Address&, const Address&) = default;
+};
+
+enum class RouteType : std::uint8_t {
+  kUnicast,
+  kLocal,
+  kBroadcast,
+  kAnycast,
+  kMulticast,
+  kBlackhole,
+  kUnreachable,  // also: no route at all
+  kProhibit,
+  kOther
+};
+
+struct Route {
+  net::Prefix destination;
+  RouteType type = RouteType::kUnicast;
+  std::uint32_t table = 0;
+  std::uint32_t interface = 0;                 // 0: none (reject routes, multipath)
+  std::optional<net::IpAddress> gateway;       // none: on-link
+  std::vector<std::uint32_t> more_interfaces;  // further next hops of a multipath route
+  friend bool operator==(const Route&, const Route&) = default;
+};
+
+// `present`: new or changed; otherwise removed.
+template <class T>
+struct Change {
+  T value;
+  bool present = true;
+};
+using Event = std::variant<Change<Link>, Change<Address>, Change<Route>>;
+
+}  // namespace cordon::netlink

@@ -1,0 +1,86 @@
+// What the broker asks. The broker (broker.h) owns sockets and order of operations; the judge owns meaning:
+// policy, host state, routes, resolvers, audit. `app` implements it; tests use a fake.
+//
+// A decision is a function of (tuple, policy, host state, routes). epoch() changes whenever one of those
+// inputs may have changed, so a flow judged in this epoch after a drain() need not be judged again. For every
+// flow the broker calls drain(), judge(), connects, and when the connection stands drain() again, judge() if
+// the epoch moved, and route_is_remote() when the socket itself looks like a local one. kStale means the host
+// state is not known (netlink overrun, not yet read again): the broker then refuses what it would have
+// granted.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/base/time.h"
+#include "core/flow/gate.h"
+#include "core/flow/types.h"
+#include "sandbox/control.h"
+
+namespace cordon::sandbox {
+
+enum class HostChange : std::uint8_t { kUnchanged, kChanged, kStale };
+
+struct Verdict {
+  bool allow = false;
+  // The destination is a service of this host, and allowed to be (resolver forwarding, the word `host`): the
+  // socket is not bound to an interface and the checks for a destination that became local do not apply.
+  bool local_service = false;
+  flow::RefuseHow how = flow::RefuseHow::kReject;  // when denied
+  net::Endpoint dial;  // where the socket connects; differs from the tuple for the guest's DNS address
+  std::uint32_t bind_interface = 0;  // interface index the socket is bound to; 0: none
+  std::uint32_t scope_id = 0;        // for link-local IPv6
+  std::uint64_t token = 0;  // the judge's own: kept with the flow and handed back with every audit call
+};
+
+// Why the broker itself refused or cut, where it was not the judge's verdict.
+enum class Limit : std::uint8_t { kConnections, kNewFlows, kDescriptors };
+enum class Cut : std::uint8_t {
+  kVerdict,      // judged again and denied now: policy or host state changed
+  kBecameLocal,  // the connection ended at this host although the decision named a remote destination
+  kTranslatorGone
+};
+
+// A flow as audit calls see it; valid during the call.
+struct FlowView {
+  const flow::Tuple& tuple;
+  const net::Endpoint& dialed;
+  std::uint64_t token = 0;
+  base::Instant started;  // when the request came
+};
+
+class Judge {
+ public:
+  virtual ~Judge() = default;
+
+  // Readable when drain() has work; -1: none.
+  [[nodiscard]] virtual int poll_fd() const = 0;
+  // One system call when nothing is queued.
+  virtual HostChange drain(base::Instant now) = 0;
+  [[nodiscard]] virtual std::uint32_t epoch() const = 0;
+  [[nodiscard]] virtual Verdict judge(const flow::Tuple& tuple, base::Instant now) = 0;
+  // Asks the kernel, not a cache: would a packet to `dial` leave this machine now?
+  [[nodiscard]] virtual bool route_is_remote(const flow::Tuple& tuple, const Verdict& verdict) = 0;
+  virtual void set_resolvers(std::span<const control::Resolver> resolvers) = 0;
+
+  // Audit. Each call is one fact; the judge aggregates.
+  virtual void on_denied(const flow::Tuple& tuple, const Verdict& verdict, base::Instant now) = 0;
+  virtual void on_limit(const flow::Tuple& tuple, Limit limit, base::Instant now) = 0;
+  // Granted: the fd is on its way.
+  virtual void on_allowed(const FlowView& flow, base::Instant now) = 0;
+  // socket(), bind() or connect() failed with `error`, or no answer came in time (ETIMEDOUT).
+  virtual void on_unreachable(const FlowView& flow, int error, base::Instant now) = 0;
+  // Cut before (`granted` false: the guest was told what a denied guest is told) or after it was granted. For
+  // UDP and echo `exposed` says that datagrams may have left for the host after its state changed.
+  virtual void on_cut(const FlowView& flow, const Verdict& verdict, Cut why, bool granted, bool exposed,
+                      base::Instant now) = 0;
+  virtual void on_ended(const FlowView& flow, flow::EndReason reason, const flow::Volumes& volumes,
+                        base::Instant now) = 0;
+  virtual void on_spoof(const flow::SpoofReport& report, base::Instant now) = 0;
+  virtual void on_counters(const CounterValues& values, base::Instant now) = 0;
+  // Called about once a second and before exit: summaries of aggregated records, expiry of remembered
+  // addresses.
+  virtual void on_tick(base::Instant now) = 0;
+};
+
+}  // namespace cordon::sandbox
