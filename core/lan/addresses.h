@@ -1,0 +1,67 @@
+// Who is who on the guest's link: LanConfig, and the rule which source addresses are the guest's own.
+//
+// The link has two ends. Ours answers for the gateway, the DNS forwarder and a link-local address, all with
+// one MAC; the guest's has the assigned addresses. Nothing is learnt from frames.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "core/net/ip_address.h"
+#include "core/net/mac_address.h"
+#include "core/net/prefix.h"
+
+namespace cordon::wire {
+struct Packet;
+}
+
+namespace cordon::lan {
+
+// One family's addresses; all of that family.
+struct LanAddresses {
+  net::IpAddress guest;  // assigned
+  net::Prefix on_link;   // the guest's subnet
+  net::IpAddress gateway;
+  std::optional<net::IpAddress> dns;  // our forwarder
+};
+
+// A plain value, trivially copyable.
+struct LanConfig {
+  net::MacAddress guest_mac;
+  net::MacAddress our_mac;
+  std::optional<LanAddresses> v4;  // nullopt: the guest has no such family
+  std::optional<LanAddresses> v6;
+  net::Ipv6Address our_link_local;  // of fe80::/64; used when v6 is set
+  std::uint16_t mtu = 65520;
+  std::array<std::optional<net::IpAddress>, 4> more_local{};  // further addresses we answer ARP and NDP for
+};
+
+// We answer for it on the link: gateway, DNS, our link-local, more_local.
+[[nodiscard]] bool is_local(const LanConfig& config, const net::IpAddress& address);
+// The guest's DNS forwarder address.
+[[nodiscard]] bool is_dns(const LanConfig& config, const net::IpAddress& address);
+// Destination MAC: ours or a group. Other unicast frames are not for us and are dropped.
+[[nodiscard]] bool is_for_us(const LanConfig& config, net::MacAddress destination);
+
+enum class SourceCheck : std::uint8_t {
+  kAssigned,
+  kForeignMac,         // not the guest's MAC
+  kForeignAddress,     // not an assigned address: spoofed
+  kUnspecified,        // 0.0.0.0 or :: outside DHCP, DAD, RS and MLD
+  kLinkLocalOffLink,   // a link-local source towards a destination that is not on the link
+  kFamilyNotAssigned,  // the guest has no address of this family
+};
+// "foreign_mac" ...
+[[nodiscard]] std::string_view name(SourceCheck check);
+
+// Every IP packet passes here before anything else looks at it. Accepted:
+//  - the assigned address of the family;
+//  - 0.0.0.0 for a DHCP request (UDP 68 -> 67 to the broadcast or our address);
+//  - :: for ICMPv6 to a link-scope multicast group (DAD, router solicitation, MLD);
+//  - any address of fe80::/64 towards link-local, link-scope multicast and our own addresses.
+[[nodiscard]] SourceCheck check_source(const LanConfig& config, net::MacAddress source_mac,
+                                       const wire::Packet& packet);
+
+}  // namespace cordon::lan
