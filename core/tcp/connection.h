@@ -32,9 +32,10 @@ enum class State : std::uint8_t {
   kSynAckSent,    // granted; SYN-ACK sent, waiting for its ACK
   kEstablished,   // data both ways
   kGuestClosed,   // guest's FIN taken; host may still send (CLOSE-WAIT)
-  kHostClosed,    // our FIN sent after the host's EOF; guest may still send (FIN-WAIT-1/2)
+  kHostClosed,    // host's EOF seen, our FIN follows the ring's last byte; guest may still send (FIN-WAIT-1/2)
   kBothClosed,    // both FINs exist, ours not yet acked (CLOSING / LAST-ACK)
-  kTimeWait,      // both FINs acked and we closed first: answers late segments for a short time
+  kTimeWait,      // both FINs acked and we closed first: answers late segments for 2 s. The host socket may be closed as
+                  // soon as the stash is flushed, and a driver short of slots may free such a connection at any time
   kClosed,        // over; the driver frees the slot
 };
 
@@ -63,6 +64,7 @@ struct Config {
   std::uint8_t window_scale = 8;    // what we announce
   std::uint32_t initial_credit = 65535;  // bytes of stash reserved for this flow at the start
   std::uint32_t max_super_segment = 65535 - 120;  // payload bytes of one transmit; mss when the link has no TSO
+  bool ipv6 = false;  // chooses the guest's MSS when its SYN names none: 536, or 1220 (RFC 9293 3.7.1)
 };
 
 // What of a segment's payload the driver must take. `offset` and `length` are within the payload; the bytes belong at
@@ -80,10 +82,27 @@ struct Actions {
   bool shutdown_host_write = false;  // after the stash is flushed: shutdown(SHUT_WR) (the driver defers)
   bool release = false;              // snd_una moved: `released` bytes may leave the ring
   std::uint32_t released = 0;
-  bool end = false;                  // the flow is over; see `reset_host`
+  bool end = false;                  // the flow is over (kClosed); see `reset_host`. A RST may still be owed to the guest:
+                                     // pull next_transmit() until empty once more, then free the slot
+  bool reopen = false;               // with end: the segment was a fresh SYN for this 4-tuple in kTimeWait. Free the slot and
+                                     // hand the same segment in as a new flow
   bool reset_host = false;           // with end: the host side must see RST, not FIN
   bool probe_host = false;           // guest keepalive: the driver asks for SO_KEEPALIVE semantics (already set by the broker; informative)
   bool transmit = false;             // next_transmit() has something (now)
+};
+
+// What became of a segment, for the driver's counters.
+enum class Verdict : std::uint8_t {
+  kTaken,           // all of it was looked at, though none, part or all of the payload may have been new
+  kNotReady,        // kSynReceived or kSynAckSent: only SYN repeats, RST and the ACK of our SYN-ACK mean anything
+  kDuplicate,       // wholly before rcv_nxt (includes keepalives): answered with an ACK
+  kOutOfWindow,     // right of the window, or a RST not at rcv_nxt
+  kUnexpectedSyn,   // SYN in a synchronised state: challenge ACK
+  kNoAck,           // no ACK flag where one is required
+  kBadAck,          // acknowledges what was never sent, or far too old
+  kNoRoom,          // out of order and all range slots are taken
+  kAfterFin,        // payload behind the guest's own FIN
+  kClosed,          // the connection is over
 };
 
 // One segment to send. Payload is ring bytes [ring_offset, ring_offset + payload) counted from snd_una's byte.
@@ -112,6 +131,7 @@ class Connection {
   struct SegmentResult {
     Deliver deliver;
     Actions actions;
+    Verdict verdict = Verdict::kTaken;
   };
   SegmentResult on_segment(const Segment& segment, base::Instant now);
   // --- from the host socket
@@ -119,15 +139,17 @@ class Connection {
   Actions on_host_eof(base::Instant now);                        // recv() returned 0: FIN follows the ring's last byte
   Actions on_host_error(base::Instant now);                      // ECONNRESET and the like: RST to the guest, end
   // --- credit: how the stash stands. `stashed` = in-order bytes held in the stash now; `credit` = bytes reserved.
-  // Called after every write attempt that changed either; may make a window update due.
+  // Called after every write attempt that changed either, and before the next_transmit() that follows on_segment(); may
+  // make a window update due. Credit may shrink only by what is not promised (see promised()); keep it >= 4096.
   Actions on_stash(std::uint32_t stashed, std::uint32_t credit, base::Instant now);
   // --- policy or operator cut the flow: RST to the guest, end
   Actions on_revoked(base::Instant now);
-  // --- time
+  // --- time. on_timer() before deadline() does nothing, so a driver re-arms its wheel only when the deadline became
+  // earlier than the armed one, and lets a stale expiry run into on_timer() and ask for deadline() again.
   Actions on_timer(base::Instant now);
   [[nodiscard]] base::Instant deadline() const;  // never() when nothing is armed
 
-  // --- output, pulled until nullopt. The link refused (SendStatus::kAgain): call untransmit(t) with the same value and
+  // --- output, pulled until nullopt (also in kClosed: see Actions::end). The link refused (SendStatus::kAgain): call untransmit(t) with the same value and
   // stop; it will be offered again. kDropped needs nothing: it is loss on the wire.
   std::optional<Transmit> next_transmit(base::Instant now);
   void untransmit(const Transmit& transmit);
@@ -139,6 +161,7 @@ class Connection {
                                                          // how many bytes to recv() now: bounded by the guest's window
                                                          // (plus a little lookahead) and the ring limit; 0 = stop reading
   [[nodiscard]] std::uint32_t bytes_in_flight() const;
+  [[nodiscard]] std::uint32_t promised() const;          // stash bytes this flow may need now: in-order bytes held + open window
   [[nodiscard]] bool wants_host_data() const;            // false before the guest's ACK of our SYN-ACK and after EOF
 };
 
