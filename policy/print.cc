@@ -1,0 +1,82 @@
+#include "policy/print.h"
+
+#include <array>
+#include <string_view>
+
+namespace cordon::policy {
+namespace {
+
+struct WordName {
+  Word word;
+  std::string_view name;
+};
+constexpr std::array kWords = std::to_array<WordName>({{Word::kInternet, "internet"},
+                                                       {Word::kPrivate, "private"},
+                                                       {Word::kOnlink, "onlink"},
+                                                       {Word::kHost, "host"},
+                                                       {Word::kGuests, "guests"},
+                                                       {Word::kMetadata, "metadata"},
+                                                       {Word::kDns, "dns"}});
+
+std::string list(const Targets& targets) {
+  std::string out;
+  const auto add = [&](std::string_view item) {
+    if (!out.empty()) out += ", ";
+    out += item;
+  };
+  for (const auto& [word, name] : kWords)
+    if (targets.words.contains(word)) add(name);
+  // Quoted: an IPv6 address ends in ':' or starts a mapping key for a YAML reader.
+  for (const auto& prefix : targets.prefixes) add("\"" + net::to_string(prefix) + "\"");
+  return "[" + out + "]";
+}
+
+std::string quoted(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20 || byte == 0x7f) {
+      out += "\\x";
+      out += kDigits[byte >> 4U];
+      out += kDigits[byte & 0xfU];
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+}  // namespace
+
+std::string to_string(const PortRange& range) {
+  if (range.protocol == flow::Protocol::kIcmpEcho) return "icmp/echo";
+  std::string out = range.protocol == flow::Protocol::kTcp ? "tcp" : "udp";
+  if (range.first == 0 && range.last == 65535) return out;
+  out += "/" + std::to_string(range.first);
+  if (range.last != range.first) out += "-" + std::to_string(range.last);
+  return out;
+}
+
+std::string print(const Ruleset& ruleset) {
+  std::string out = "version: 1\nname: \"" + ruleset.name + "\"\n";
+  if (!ruleset.description.empty()) out += "description: " + quoted(ruleset.description) + "\n";
+  out += ruleset.mode == Mode::kAudit ? "mode: audit\n" : "mode: enforce\n";
+  out += ruleset.drop ? "refuse: drop\n" : "refuse: reject\n";
+  if (ruleset.egress.empty()) return out + "egress: []\n";
+  out += "egress:\n";
+  for (const Rule& rule : ruleset.egress) {
+    out += "  - {name: \"" + rule.name + "\", " + (rule.action == Action::kAllow ? "allow: " : "deny: ") +
+           list(rule.to);
+    if (!rule.except.empty()) out += ", except: " + list(rule.except);
+    std::string ports;
+    for (const auto& range : rule.ports) ports += (ports.empty() ? "" : ", ") + to_string(range);
+    out += ", ports: [" + ports + "]}\n";
+  }
+  return out;
+}
+
+}  // namespace cordon::policy

@@ -1,0 +1,15 @@
+// The canonical text of a Ruleset: a policy file that loads to the same Ruleset, whatever order, quoting,
+// comments and shorthand the original used. The policy hash is taken over it.
+#pragma once
+
+#include <string>
+
+#include "policy/ruleset.h"
+
+namespace cordon::policy {
+
+[[nodiscard]] std::string print(const Ruleset& ruleset);
+[[nodiscard]] std::string to_string(
+    const PortRange& range);  // "tcp/443", "udp/8000-8100", "tcp", "icmp/echo"
+
+}  // namespace cordon::policy

@@ -1,0 +1,104 @@
+// Compiled policy: immutable values that decide() reads. One Ruleset per file, in the order of the command
+// line; the first is the operator's. Only the compiler (policy/compile.h) and the built-ins make them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/flow/types.h"
+#include "core/net/prefix.h"
+
+namespace cordon::policy {
+
+// Places that are computed live from HostFacts. Bits, so that a rule holds a set.
+enum class Word : std::uint8_t {
+  kInternet = 1U << 0U,
+  kPrivate = 1U << 1U,
+  kOnlink = 1U << 2U,
+  kHost = 1U << 3U,
+  kGuests = 1U << 4U,
+  kMetadata = 1U << 5U,
+  kDns = 1U << 6U,
+};
+
+class WordSet {
+ public:
+  constexpr WordSet() = default;
+  constexpr void add(Word word) { bits_ |= static_cast<std::uint8_t>(word); }
+  [[nodiscard]] constexpr bool contains(Word word) const {
+    return (bits_ & static_cast<std::uint8_t>(word)) != 0;
+  }
+  [[nodiscard]] constexpr bool empty() const { return bits_ == 0; }
+  [[nodiscard]] constexpr bool contains(WordSet other) const { return (other.bits_ & ~bits_) == 0; }
+  friend constexpr bool operator==(WordSet, WordSet) = default;
+
+ private:
+  std::uint8_t bits_ = 0;
+};
+
+struct Targets {
+  WordSet words;  // `any` is expanded by the compiler
+  std::vector<net::Prefix> prefixes;
+  [[nodiscard]] bool empty() const { return words.empty() && prefixes.empty(); }
+};
+
+// Inclusive. For echo the range is 0..65535 and means nothing.
+struct PortRange {
+  flow::Protocol protocol = flow::Protocol::kTcp;
+  std::uint16_t first = 0;
+  std::uint16_t last = 65535;
+  [[nodiscard]] constexpr bool contains(flow::Protocol p, net::Port port) const {
+    return p == protocol &&
+           (p == flow::Protocol::kIcmpEcho || (first <= port.number() && port.number() <= last));
+  }
+  friend constexpr bool operator==(const PortRange&, const PortRange&) = default;
+};
+
+enum class Action : std::uint8_t { kAllow, kDeny };
+
+struct Rule {
+  std::string name;
+  Action action = Action::kDeny;
+  Targets to;
+  Targets except;
+  std::vector<PortRange> ports;  // never empty: the compiler writes the default out
+  std::uint32_t line = 0;
+};
+
+enum class Mode : std::uint8_t { kEnforce, kAudit };
+
+struct Ruleset {
+  std::string name;
+  std::string path;  // as given; "built-in" for ours
+  std::string description;
+  Mode mode = Mode::kEnforce;
+  bool drop = false;  // refuse: drop
+  std::vector<Rule> egress;
+};
+
+// The files of one start, outermost first. Without any file everything is denied.
+class PolicySet {
+ public:
+  static constexpr std::size_t kMaxFiles = 8;  // fixed so that a Decision needs no memory
+
+  PolicySet() = default;
+  // CHECKs files.size() <= kMaxFiles (the loader reports it as an error first).
+  explicit PolicySet(std::vector<Ruleset> files, std::uint64_t generation = 1);
+
+  [[nodiscard]] std::span<const Ruleset> files() const { return files_; }
+  [[nodiscard]] bool drops() const { return drops_; }              // any file says `refuse: drop`
+  [[nodiscard]] const std::string& hash() const { return hash_; }  // "sha256:..." over the canonical text
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+
+ private:
+  std::vector<Ruleset> files_;
+  bool drops_ = false;
+  std::string hash_;
+  std::uint64_t generation_ = 0;
+};
+
+}  // namespace cordon::policy
