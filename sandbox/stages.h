@@ -1,0 +1,60 @@
+// Start-up of a confined role, as named stages. The order is written here, once.
+//
+// Both roles begin with begin_role() as the first thing in main() and end with lock_broker() /
+// lock_translator() as the last thing before their loop. What happens where:
+//
+//   stage          who    should                                                   must not
+//   -----------------------------------------------------------------------------------------------------------
+//   spawn          launch clone into own user, net, mnt, pid, ipc, uts namespaces  inherit more than fds 0-5
+//                         (translator), uid 0 mapped; then exec: own layout
+//   begin          role   stdio valid, fds above 4 closed, umask, environment      read configuration
+//                         cleared, not dumpable, no core, dies with the launcher
+//   prepare        role   open, parse, reserve memory: all it will ever need       touch guest bytes
+//   root           lock   pivot_root into an empty read-only tmpfs                 keep a path to the host
+//   identity       lock   leave root where a lesser uid is mapped or allowed       keep supplementary groups
+//   capabilities   lock   empty every set and the bounding set; securebits         need a capability
+//   afterwards privileges     lock   no_new_privs, MDWE, Landlock, rlimits                    grow again
+//   filter         lock   the role's seccomp profile, last                         allocate or open
+//   afterwards serve          role   its loop                                                 -
+//
+// Everything that is really active is in the IsolationReport.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/error.h"
+
+namespace cordon::sandbox {
+
+enum class Role : std::uint8_t { kBroker, kTranslator };
+[[nodiscard]] std::string_view to_string(Role role);
+
+// What confines a process now: printed under --verbose, later in status. `full()` is false when a layer that
+// this kernel could give is missing.
+struct IsolationReport {
+  enum class State : std::uint8_t { kActive, kUnavailable, kFailed };
+  struct Layer {
+    std::string_view name;  // "user namespace", "seccomp", ...
+    State state = State::kActive;
+    std::string detail;
+  };
+  Role role = Role::kTranslator;
+  std::vector<Layer> layers;
+  [[nodiscard]] bool full() const;
+  // One line: "translator: user-ns net-ns ... ; unavailable: landlock (not in this kernel)".
+  [[nodiscard]] std::string summary() const;
+};
+
+struct LockOptions {
+  unsigned max_fds = 1024;  // RLIMIT_NOFILE from here on, bounded by the hard limit
+};
+
+[[nodiscard]] base::Result<void> begin_role(Role role);
+// `epoll`, netlink, channel, audit and control descriptors must be open by now: nothing can be opened
+// afterwards. The broker keeps the host's network namespace.
+[[nodiscard]] base::Result<IsolationReport> lock_broker(const LockOptions& options);
+[[nodiscard]] base::Result<IsolationReport> lock_translator(const LockOptions& options);
+
+}  // namespace cordon::sandbox

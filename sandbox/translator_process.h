@@ -1,0 +1,21 @@
+// The translator's process: fds 3 (channel to the broker) and 4 (tap) in, lockdown, one worker, until the
+// channel closes. Everything is reserved before the filter is installed; afterwards it neither opens nor
+// allocates.
+#pragma once
+
+#include "core/base/error.h"
+#include "core/link/link.h"
+#include "core/plane/worker.h"
+
+namespace cordon::sandbox {
+
+struct TranslatorConfig {
+  plane::WorkerConfig worker;  // worker.key is replaced by random bytes
+  bool verbose = false;        // print the isolation report
+};
+
+// Call as the first thing in main() for --role=translator. Returns the exit status: 0 when the channel or the
+// link ended, 1 after an error line on stderr.
+[[nodiscard]] int run_translator(const TranslatorConfig& config);
+
+}  // namespace cordon::sandbox
