@@ -1,0 +1,45 @@
+// The guest child: the process that becomes COMMAND.
+//
+// Order of events. The launcher calls start(), which forks. The child leaves for its own user, network,
+// mount, ipc and uts namespaces; the launcher writes its id maps (identity: root stays root inside, a user
+// stays that user); the child makes and configures the tap, sends the tap's fd back and waits. The launcher
+// starts broker and translator on that fd and calls go(): only then does the child bind its private
+// resolv.conf and execute COMMAND. Until the tap is sent a child that fails sends one line, which start()
+// returns; later it prints that line itself and exits like a shell (127 not found, 126 not executable, 125
+// for anything of ours). The child stays in the launcher's process group, so that the terminal's signals and
+// job control reach the command.
+#pragma once
+
+#include <sys/types.h>
+
+#include <utility>
+
+#include "app/options.h"
+#include "core/base/error.h"
+#include "core/base/fd.h"
+#include "core/link/link.h"
+
+namespace cordon::app {
+
+class GuestChild {
+ public:
+  [[nodiscard]] static base::Result<GuestChild> start(const RunOptions& options);
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  // The tap, non-blocking, close-on-exec, offloads already set. Stays usable as long as the namespace lives.
+  [[nodiscard]] base::Fd take_tap() { return std::move(tap_); }
+  // What the kernel accepted of the wanted offloads; the translator must be told.
+  [[nodiscard]] const link::Capabilities& offloads() const { return offloads_; }
+  // Lets the command start. Fails only when the child is gone.
+  [[nodiscard]] base::Result<void> go();
+
+ private:
+  GuestChild(pid_t pid, base::Fd channel, base::Fd tap, link::Capabilities offloads)
+      : pid_(pid), channel_(std::move(channel)), tap_(std::move(tap)), offloads_(offloads) {}
+  pid_t pid_;
+  base::Fd channel_;
+  base::Fd tap_;
+  link::Capabilities offloads_;
+};
+
+}  // namespace cordon::app

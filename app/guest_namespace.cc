@@ -1,0 +1,168 @@
+#include "app/guest_namespace.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <vector>
+
+#include "core/link/tap_link.h"
+#include "netlink/guest_interface.h"
+
+namespace cordon::app {
+namespace {
+
+constexpr unsigned kTransmitQueue = 8192;
+
+std::optional<std::string> read_text(const std::string& path) {
+  std::ifstream file{path};
+  if (!file) return std::nullopt;
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+base::Result<void> write_text(const std::string& path, std::string_view text) {
+  const base::Fd file{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+  if (!file) return base::fail_errno("open", path);
+  // One write: the kernel refuses id maps and settings that arrive in pieces.
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return base::fail_errno("write", path);
+  return {};
+}
+
+// Settings that only reduce noise: a machine that forbids writing them works as well.
+void try_setting(const std::string& path, std::string_view text) {
+  (void)write_text("/proc/sys/net/" + path, text);
+}
+
+std::string why_no_namespaces(int error) {
+  const auto setting_is = [](const char* path, std::string_view value) {
+    const auto text = read_text(path);
+    return text && text->substr(0, text->find('\n')) == value;
+  };
+  if (setting_is("/proc/sys/user/max_user_namespaces", "0"))
+    return "user namespaces are switched off; as root: sysctl -w user.max_user_namespaces=10000";
+  if (setting_is("/proc/sys/kernel/unprivileged_userns_clone", "0"))
+    return "user namespaces are for root only; as root: sysctl -w kernel.unprivileged_userns_clone=1";
+  if (setting_is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
+    return "AppArmor forbids user namespaces; load contrib/apparmor/cordon, or as root: sysctl -w "
+           "kernel.apparmor_restrict_unprivileged_userns=0";
+  if (error == ENOSPC)
+    return "too many namespaces exist; raise the limits in /proc/sys/user/max_*_namespaces";
+  return "the kernel or the container around us forbids namespaces; in a container allow unshare and mount "
+         "(for example --security-opt seccomp=unconfined), or run cordon outside of it";
+}
+
+// "inside outside count" lines, every id mapped to itself.
+std::string identity_of(const std::string& own_map) {
+  std::istringstream in{own_map};
+  std::string out;
+  unsigned long inside = 0;
+  unsigned long outside = 0;
+  unsigned long count = 0;
+  while (in >> inside >> outside >> count) {
+    const auto first = std::to_string(inside);
+    out += first + " " + first + " " + std::to_string(count) + "\n";
+  }
+  return out;
+}
+
+std::string only(unsigned id) { return std::to_string(id) + " " + std::to_string(id) + " 1\n"; }
+
+std::string why_no_tun(int error) {
+  if (error == ENOENT || error == ENODEV || error == ENXIO)
+    return "/dev/net/tun: not there; as root: modprobe tun; in a container: --device /dev/net/tun";
+  if (error == EACCES || error == EPERM)
+    return "/dev/net/tun: not permitted for this user; as root: chmod 0666 /dev/net/tun";
+  return "/dev/net/tun";
+}
+
+}  // namespace
+
+base::Result<void> leave_for_own_namespaces() {
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) == 0) return {};
+  const int error = errno;
+  return std::unexpected(base::Error{"unshare:", error, why_no_namespaces(error)});
+}
+
+base::Result<void> write_identity_maps(pid_t child) {
+  const std::string proc = "/proc/" + std::to_string(child) + "/";
+  const auto uids = read_text("/proc/self/uid_map");
+  const auto gids = read_text("/proc/self/gid_map");
+  if (uids && gids && write_text(proc + "uid_map", identity_of(*uids)) &&
+      write_text(proc + "gid_map", identity_of(*gids)))
+    return {};
+  // An ordinary user may map only itself, and must give setgroups away first (user_namespaces(7)).
+  CORDON_TRY(write_text(proc + "setgroups", "deny"));
+  CORDON_TRY(write_text(proc + "uid_map", only(::geteuid())));
+  return write_text(proc + "gid_map", only(::getegid()));
+}
+
+base::Result<Tap> make_tap(const Features& wanted) {
+  base::Fd tun{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
+  if (!tun) {
+    const int error = errno;
+    return std::unexpected(base::Error{"open", error, why_no_tun(error)});
+  }
+  ifreq request{};
+  std::strncpy(request.ifr_name, kGuestInterfaceName, IFNAMSIZ - 1);
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+  if (::ioctl(tun.get(), TUNSETIFF, &request) != 0)
+    return base::fail_errno("create tap", std::string{kGuestInterfaceName} + " (TUNSETIFF)");
+
+  // USO4 and USO6 are taken only together, and only since Linux 6.2.
+  struct Offer {
+    unsigned long flags;
+    link::Capabilities gives;
+  };
+  constexpr unsigned long kSegments = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+  std::vector<Offer> offers;
+  const bool tso = wanted.checksum && wanted.tso;
+  if (tso && wanted.uso)
+    offers.push_back(
+        {kSegments | link::kTunFUso4 | link::kTunFUso6, {.tso = true, .uso = true, .checksum = true}});
+  if (wanted.checksum && wanted.uso && !wanted.tso)
+    offers.push_back(
+        {TUN_F_CSUM | link::kTunFUso4 | link::kTunFUso6, {.tso = false, .uso = true, .checksum = true}});
+  if (tso) offers.push_back({kSegments, {.tso = true, .uso = false, .checksum = true}});
+  if (wanted.checksum) offers.push_back({TUN_F_CSUM, {.tso = false, .uso = false, .checksum = true}});
+  offers.push_back({0, {}});
+  for (const auto& offer : offers)
+    if (::ioctl(tun.get(), TUNSETOFFLOAD, offer.flags) == 0) return Tap{std::move(tun), offer.gives};
+  return base::fail_errno("set tap offloads", "TUNSETOFFLOAD");
+}
+
+base::Result<void> set_up_network(const GuestPlan& plan) {
+  const std::string settings = std::string{"ipv6/conf/"} + kGuestInterfaceName + "/";
+  if (!plan.ipv6) try_setting(settings + "disable_ipv6", "1");
+  // Nobody else is on this wire: no address can be a duplicate and no router will announce itself.
+  for (const char* quiet : {"accept_dad", "accept_ra", "router_solicitations", "autoconf"})
+    try_setting(settings + quiet, "0");
+  netlink::GuestInterface interface{.name = kGuestInterfaceName,
+                                    .mac = plan.mac,
+                                    .mtu = plan.mtu,
+                                    .transmit_queue = kTransmitQueue,
+                                    .addresses = {},
+                                    .gateways = {}};
+  for (const auto& family : plan.families()) {
+    interface.addresses.push_back({family.address, family.prefix_length});
+    interface.gateways.push_back(family.gateway);
+  }
+  CORDON_TRY(netlink::configure(interface));
+  // Ping without privileges: for every group where all are mapped, else for our own.
+  const auto own = std::to_string(::getegid());
+  if (!write_text("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"))
+    try_setting("ipv4/ping_group_range", own + " " + own);
+  return {};
+}
+
+}  // namespace cordon::app

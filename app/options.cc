@@ -1,0 +1,337 @@
+#include "app/options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "app/option_values.h"
+
+namespace cordon::app {
+namespace {
+
+using Parsed = std::expected<Invocation, UsageError>;
+
+constexpr std::string_view kHelp =
+    R"(Usage: cordon run [options] -- COMMAND [ARGUMENTS]
+       cordon policy check FILE...
+       cordon --help | --version
+
+Runs COMMAND in its own user and network namespace. Its traffic is carried to ordinary
+sockets of this machine; a policy decides every outbound flow before a packet leaves.
+
+Policy and records
+  --policy FILE          policy file; repeat it: every file must allow (default: internet only)
+  --audit-log FILE       append one JSON line for each refusal; "stderr" writes them there
+  --name NAME            the guest's name in audit records (default: guest)
+
+The guest's network
+  --address ADDR/LEN     its address; once for each family (10.0.2.15/24, fd00:c0:2d::15/64)
+  --gateway ADDR         its default gateway; once for each family
+  --dns ADDR             its name server, forwarded to this machine's resolvers; once for each family
+  --mac MAC              its hardware address
+  --mtu N                1280 to 65520 (default: 65520)
+  --no-ipv4, --no-ipv6   leave one family out
+
+Limits and isolation
+  --max-flows N          connections at a time, 16 to 65536 (default: 8192)
+  --isolation best       use what the kernel offers and say what is missing (default)
+  --isolation strict     refuse to start without full isolation
+
+Diagnosis
+  --features LIST        switch kernel features off: -tso,-uso,-udp-gso,-udp-gro,-checksum
+  --link-faults SPEC     harm the guest's link: loss=1%,duplicate=0.5%,reorder=1%,seed=7
+  --verbose, --quiet     more or fewer messages on stderr
+
+The exit status is COMMAND's; 2 for a mistake in options or policy, 125 when cordon fails,
+126 and 127 when COMMAND cannot be executed or is not found.
+See cordon(1).
+)";
+
+// Text as typed; from_raw() makes the value of it.
+struct RawOptions {
+  std::vector<std::string> policy, addresses, gateways, dns;
+  std::string audit_log, name, mac, mtu, max_flows, isolation, features, link_faults;
+  bool no_ipv4 = false;
+  bool no_ipv6 = false;
+  bool verbose = false;
+  bool quiet = false;
+};
+
+std::unexpected<UsageError> usage(std::string message) {
+  return std::unexpected(UsageError{std::move(message)});
+}
+
+void declare(CLI::App& cli, RawOptions& raw) {
+  const auto list = [&cli](const char* name, std::vector<std::string>& into) {
+    cli.add_option(name, into)->expected(1)->take_all()->allow_extra_args(false);
+  };
+  const auto text = [&cli](const char* name, std::string& into) { cli.add_option(name, into)->take_last(); };
+  cli.set_help_flag();
+  cli.allow_windows_style_options(false);
+  list("--policy", raw.policy);
+  list("--address", raw.addresses);
+  list("--gateway", raw.gateways);
+  list("--dns", raw.dns);
+  text("--audit-log", raw.audit_log);
+  text("--name", raw.name);
+  text("--mac", raw.mac);
+  text("--mtu", raw.mtu);
+  text("--max-flows", raw.max_flows);
+  text("--isolation", raw.isolation);
+  text("--features", raw.features);
+  text("--link-faults", raw.link_faults);
+  cli.add_flag("--no-ipv4", raw.no_ipv4);
+  cli.add_flag("--no-ipv6", raw.no_ipv6);
+  cli.add_flag("--verbose", raw.verbose);
+  cli.add_flag("--quiet", raw.quiet);
+}
+
+std::vector<std::string> long_options(const CLI::App& cli) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : cli.get_options())
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+UsageError unknown_argument(const CLI::App& cli, const std::string& argument) {
+  if (!argument.starts_with('-'))
+    return {"'" + argument + "': put -- before the command, as in: cordon run -- " + argument};
+  const std::string name = argument.substr(0, argument.find('='));
+  const auto close = nearest(name, long_options(cli));
+  return {"unknown option " + name +
+          (close.empty() ? "; cordon --help lists them" : "; did you mean " + close + "?")};
+}
+
+// One value of each family out of a repeatable option.
+template <class Value, class Parse, class FamilyOf>
+std::expected<std::map<net::Family, Value>, UsageError> by_family(std::string_view option,
+                                                                  const std::vector<std::string>& texts,
+                                                                  Parse parse, FamilyOf family_of) {
+  std::map<net::Family, Value> values;
+  for (const auto& text : texts) {
+    auto value = parse(text);
+    if (!value) return usage(std::string{option} + " " + text + ": " + value.error());
+    const net::Family family = family_of(*value);
+    if (!values.emplace(family, *value).second)
+      return usage(std::string{option} + " is given twice for " + std::string{family_name(family)} + ": " +
+                   text);
+  }
+  return values;
+}
+
+// A gateway that was not asked for: the prefix's second address, or the third when the guest sits on that
+// one.
+net::IpAddress nth_address(const net::Prefix& prefix, std::uint8_t n) {
+  if (prefix.address().is_v4()) return net::Ipv4Address::from_u32(prefix.address().v4().to_u32() + n);
+  auto bytes = prefix.address().v6().bytes();
+  bytes[15] = static_cast<std::uint8_t>(bytes[15] + n);
+  return net::Ipv6Address{bytes};
+}
+
+net::IpAddress free_address(const net::Prefix& prefix, std::span<const net::IpAddress> taken,
+                            std::uint8_t first) {
+  for (std::uint8_t n = first;; ++n) {
+    const auto candidate = nth_address(prefix, n);
+    if (std::ranges::find(taken, candidate) == taken.end()) return candidate;
+  }
+}
+
+struct FamilyChoice {
+  std::optional<AddressAndLength> address;
+  std::optional<net::IpAddress> gateway;
+  std::optional<net::IpAddress> dns;
+};
+
+std::expected<FamilyPlan, UsageError> plan_family(net::Family family, const FamilyChoice& choice) {
+  const bool v4 = family == net::Family::kIpv4;
+  const AddressAndLength own = choice.address.value_or(v4 ? kDefaultIpv4 : kDefaultIpv6);
+  const auto prefix = net::Prefix::containing(own.address, own.length);
+  const std::string own_text = to_string(own.address) + "/" + std::to_string(own.length);
+  if (!is_usable_address(own.address))
+    return usage("--address " + own_text + ": a guest cannot use this address; give a unicast one");
+  if (own.length < 1 || own.length > own.address.bit_count() - 2)
+    return usage("--address " + own_text + ": the prefix must have room for a gateway: /1 to /" +
+                 std::to_string(own.address.bit_count() - 2));
+  FamilyPlan plan{.address = own.address, .prefix_length = own.length, .gateway = {}, .dns = {}};
+  const std::array taken_by_guest{own.address, choice.dns.value_or(own.address)};
+  plan.gateway = choice.gateway.value_or(free_address(prefix, taken_by_guest, v4 && own.length > 29 ? 1 : 2));
+  if (!prefix.contains(plan.gateway) || !is_usable_address(plan.gateway))
+    return usage("--gateway " + to_string(plan.gateway) + " is outside of --address " + own_text +
+                 "; give an address of " + to_string(prefix));
+  if (plan.gateway == own.address)
+    return usage("--gateway " + to_string(plan.gateway) + " is the guest's own --address; give another one");
+  const std::array taken{own.address, plan.gateway};
+  plan.dns = choice.dns.value_or(own.length + 3 > own.address.bit_count() ? plan.gateway
+                                                                          : free_address(prefix, taken, 3));
+  if (!is_usable_address(plan.dns) || plan.dns == own.address)
+    return usage("--dns " + to_string(plan.dns) + ": give an address of its own, such as " +
+                 to_string(plan.gateway));
+  return plan;
+}
+
+std::expected<GuestPlan, UsageError> plan_guest(const RawOptions& raw) {
+  GuestPlan plan;
+  const auto identity = [](const net::IpAddress& a) { return a.family(); };
+  const auto addresses = by_family<AddressAndLength>("--address", raw.addresses, parse_address_and_length,
+                                                     [](const auto& a) { return a.address.family(); });
+  if (!addresses) return std::unexpected(addresses.error());
+  const auto gateways = by_family<net::IpAddress>("--gateway", raw.gateways, parse_plain_address, identity);
+  if (!gateways) return std::unexpected(gateways.error());
+  const auto dns = by_family<net::IpAddress>("--dns", raw.dns, parse_plain_address, identity);
+  if (!dns) return std::unexpected(dns.error());
+  if (raw.no_ipv4 && raw.no_ipv6) return usage("--no-ipv4 and --no-ipv6 together leave no network; drop one");
+
+  const auto find = [](const auto& map, net::Family family) {
+    const auto it = map.find(family);
+    return it == map.end() ? std::nullopt : std::optional{it->second};
+  };
+  for (const auto family : {net::Family::kIpv4, net::Family::kIpv6}) {
+    const FamilyChoice choice{find(*addresses, family), find(*gateways, family), find(*dns, family)};
+    const bool off = family == net::Family::kIpv4 ? raw.no_ipv4 : raw.no_ipv6;
+    if (off) {
+      const char* given = choice.address   ? "--address"
+                          : choice.gateway ? "--gateway"
+                          : choice.dns     ? "--dns"
+                                           : nullptr;
+      if (given != nullptr)
+        return usage(std::string{given} + " for " + std::string{family_name(family)} +
+                     " contradicts --no-ipv" + (family == net::Family::kIpv4 ? "4" : "6") + "; drop one");
+      continue;
+    }
+    auto made = plan_family(family, choice);
+    if (!made) return std::unexpected(made.error());
+    (family == net::Family::kIpv4 ? plan.ipv4 : plan.ipv6) = *made;
+  }
+  return plan;
+}
+
+std::expected<std::uint32_t, UsageError> number_in(std::string_view option, std::string_view text,
+                                                   std::uint32_t low, std::uint32_t high) {
+  const auto value = parse_number(text);
+  if (!value || *value < low || *value > high)
+    return usage(std::string{option} + " " + std::string{text} + ": give a number from " +
+                 std::to_string(low) + " to " + std::to_string(high));
+  return static_cast<std::uint32_t>(*value);
+}
+
+std::expected<void, UsageError> fill_link(const RawOptions& raw, GuestPlan& guest) {
+  guest.mac = kDefaultGuestMac;
+  if (!raw.mac.empty()) {
+    const auto mac = net::parse_mac(raw.mac);
+    if (!mac || mac->is_group() || *mac == net::MacAddress{})
+      return usage("--mac " + raw.mac + ": give a unicast hardware address such as 52:54:00:12:34:56");
+    guest.mac = *mac;
+  }
+  guest.gateway_mac = guest.mac == kDefaultGatewayMac ? kDefaultGuestMac : kDefaultGatewayMac;
+  guest.mtu = kDefaultMtu;
+  if (!raw.mtu.empty()) {
+    const auto mtu = number_in("--mtu", raw.mtu, 1280, 65520);
+    if (!mtu) return std::unexpected(mtu.error());
+    guest.mtu = static_cast<std::uint16_t>(*mtu);
+  }
+  guest.name = raw.name.empty() ? "guest" : raw.name;
+  if (!is_guest_name(guest.name)) return usage("--name " + guest.name + ": use 1 to 63 of a-z, 0-9 and -");
+  return {};
+}
+
+std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& options) {
+  options.policy_files = raw.policy;
+  for (const auto& file : raw.policy)
+    if (file.empty()) return usage("--policy needs a file name");
+  if (raw.audit_log == "stderr")
+    options.audit_target = AuditTarget::kStderr;
+  else if (!raw.audit_log.empty())
+    options.audit_target = AuditTarget::kFile, options.audit_path = raw.audit_log;
+  options.max_flows = kDefaultMaxFlows;
+  if (!raw.max_flows.empty()) {
+    const auto flows = number_in("--max-flows", raw.max_flows, 16, 65536);
+    if (!flows) return std::unexpected(flows.error());
+    options.max_flows = *flows;
+  }
+  if (raw.isolation == "strict")
+    options.isolation = Isolation::kStrict;
+  else if (!raw.isolation.empty() && raw.isolation != "best")
+    return usage("--isolation " + raw.isolation + ": give best or strict");
+  if (raw.verbose && raw.quiet) return usage("--verbose contradicts --quiet; drop one");
+  options.verbosity = raw.verbose ? Verbosity::kVerbose : raw.quiet ? Verbosity::kQuiet : Verbosity::kNormal;
+  const auto features = parse_features(raw.features);
+  if (!features) return usage("--features " + raw.features + ": " + features.error());
+  options.features = *features;
+  if (!raw.link_faults.empty()) {
+    const auto faults = link::parse_faults(raw.link_faults);
+    if (!faults) return usage("--link-faults " + raw.link_faults + ": " + faults.error());
+    options.link_faults = *faults;
+  }
+  return {};
+}
+
+Parsed from_raw(const RawOptions& raw, std::vector<std::string> command) {
+  RunOptions options;
+  auto guest = plan_guest(raw);
+  if (!guest) return std::unexpected(guest.error());
+  options.guest = std::move(*guest);
+  if (auto done = fill_link(raw, options.guest); !done) return std::unexpected(done.error());
+  if (auto done = fill_rest(raw, options); !done) return std::unexpected(done.error());
+  if (command.empty()) return usage("no command; give one after --, as in: cordon run -- sh");
+  options.command = std::move(command);
+  return options;
+}
+
+Parsed parse_run(std::span<const std::string> arguments) {
+  // Everything after the first -- is the command's, whatever it looks like.
+  const auto dashes = std::ranges::find(arguments, "--");
+  std::vector<std::string> own{arguments.begin(), dashes};
+  std::vector<std::string> command;
+  if (dashes != arguments.end()) command.assign(dashes + 1, arguments.end());
+  if (std::ranges::any_of(own, [](const auto& a) { return a == "--help" || a == "-h"; }))
+    return ShowText{std::string{kHelp}};
+
+  CLI::App cli;
+  RawOptions raw;
+  declare(cli, raw);
+  cli.allow_extras();
+  try {
+    std::ranges::reverse(own);  // CLI11 takes them from the back
+    cli.parse(own);
+  } catch (const CLI::ArgumentMismatch& mismatch) {
+    const std::string text = mismatch.what();
+    return usage(text.substr(0, text.find(':')) + " needs a value; cordon --help shows which");
+  } catch (const CLI::ParseError& error) {
+    return usage(std::string{error.what()});
+  }
+  const auto extras = cli.remaining();
+  if (!extras.empty()) return std::unexpected(unknown_argument(cli, extras.front()));
+  return from_raw(raw, std::move(command));
+}
+
+Parsed parse_policy(std::span<const std::string> arguments) {
+  if (arguments.empty() || arguments.front() != "check")
+    return usage("cordon policy: the only action is check, as in: cordon policy check policy.yaml");
+  PolicyCheckOptions options{{arguments.begin() + 1, arguments.end()}};
+  if (options.files.empty()) return usage("cordon policy check: no file given");
+  return options;
+}
+
+}  // namespace
+
+std::vector<FamilyPlan> GuestPlan::families() const {
+  std::vector<FamilyPlan> all;
+  if (ipv4) all.push_back(*ipv4);
+  if (ipv6) all.push_back(*ipv6);
+  return all;
+}
+
+Parsed parse(std::span<const std::string> arguments) {
+  if (arguments.empty()) return usage("no command; try: cordon run -- sh, or cordon --help");
+  const std::string& first = arguments.front();
+  if (first == "--help" || first == "-h" || first == "help") return ShowText{std::string{kHelp}};
+  if (first == "--version" || first == "-V") return ShowText{"cordon " CORDON_VERSION "\n"};
+  if (first == "run") return parse_run(arguments.subspan(1));
+  if (first == "policy") return parse_policy(arguments.subspan(1));
+  const auto close = nearest(first, {"run", "policy", "--help", "--version"});
+  return usage("unknown command " + first +
+               (close.empty() ? "; cordon --help lists them" : "; did you mean " + close + "?"));
+}
+
+}  // namespace cordon::app

@@ -1,0 +1,84 @@
+// The command line, parsed once into a value that cannot be wrong.
+//
+// Every process of one start parses the same arguments again (`cordon --role=broker run ...`), so they agree
+// about addresses, limits and features without sending them to each other; parse() is therefore a pure
+// function of its arguments: no file, no environment, no clock. CLI11 lives in options.cc only.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/link/fault_link.h"
+#include "core/net/ip_address.h"
+#include "core/net/mac_address.h"
+
+namespace cordon::app {
+
+// What the guest gets of one address family.
+struct FamilyPlan {
+  net::IpAddress address;
+  unsigned prefix_length = 0;
+  net::IpAddress gateway;  // inside the prefix, another address than `address`
+  net::IpAddress dns;      // the forwarder's address; inside the prefix or not, never `address`
+};
+
+struct GuestPlan {
+  std::optional<FamilyPlan> ipv4;
+  std::optional<FamilyPlan> ipv6;
+  net::MacAddress mac;
+  net::MacAddress gateway_mac;
+  std::uint16_t mtu = 0;  // 1280..65520
+  std::string name;       // in audit records; [a-z0-9-]{1,63}
+
+  // IPv4 first.
+  [[nodiscard]] std::vector<FamilyPlan> families() const;
+};
+
+// Kernel features that can be switched off to force each fallback in tests and diagnosis.
+struct Features {
+  bool tso = true;       // TCP super-frames on the tap
+  bool uso = true;       // UDP super-frames on the tap
+  bool udp_gso = true;   // UDP_SEGMENT on host sockets
+  bool udp_gro = true;   // UDP_GRO on host sockets
+  bool checksum = true;  // partial checksums on the tap (tso and uso need it)
+};
+
+enum class Isolation : std::uint8_t { kBest, kStrict };
+enum class AuditTarget : std::uint8_t { kNone, kStderr, kFile };
+enum class Verbosity : std::uint8_t { kQuiet, kNormal, kVerbose };
+
+struct RunOptions {
+  std::vector<std::string> policy_files;  // --policy, in order
+  AuditTarget audit_target = AuditTarget::kNone;
+  std::string audit_path;  // for kFile
+  GuestPlan guest;
+  std::uint32_t max_flows = 0;
+  Isolation isolation = Isolation::kBest;
+  std::optional<link::Faults> link_faults;  // --link-faults: harm on purpose
+  Features features;
+  Verbosity verbosity = Verbosity::kNormal;
+  std::vector<std::string> command;  // never empty
+};
+
+struct PolicyCheckOptions {
+  std::vector<std::string> files;  // never empty
+};
+struct ShowText {  // --help, --version
+  std::string text;
+};
+using Invocation = std::variant<RunOptions, PolicyCheckOptions, ShowText>;
+
+// One line for the user: what, where, what to do. The exit status is 2.
+struct UsageError {
+  std::string message;
+};
+
+// `arguments`: without the program's name and without --role.
+[[nodiscard]] std::expected<Invocation, UsageError> parse(std::span<const std::string> arguments);
+
+}  // namespace cordon::app
