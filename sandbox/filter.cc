@@ -1,0 +1,101 @@
+#include "sandbox/filter.h"
+
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+
+#include "core/base/fd.h"
+
+namespace cordon::sandbox {
+namespace {
+
+struct Release {
+  void operator()(void* context) const { ::seccomp_release(context); }
+};
+using Context = std::unique_ptr<void, Release>;
+
+scmp_arg_cmp masked(unsigned index, std::uint64_t mask, std::uint64_t value) {
+  return {index, SCMP_CMP_MASKED_EQ, mask, value};
+}
+
+scmp_arg_cmp lower(const ArgumentTest& test, pid_t own_pid) {
+  constexpr std::uint64_t kLow = 0xffffffffU;
+  switch (test.op) {
+    case ArgumentTest::Op::kEqual32: return masked(test.index, kLow, test.value);
+    case ArgumentTest::Op::kOnlyBits32: return masked(test.index, kLow & ~std::uint64_t{test.value}, 0);
+    case ArgumentTest::Op::kEqualBut32:
+      return masked(test.index, kLow & ~std::uint64_t{test.ignored}, test.value);
+    case ArgumentTest::Op::kNull: return {test.index, SCMP_CMP_EQ, 0, 0};
+    case ArgumentTest::Op::kOwnPid: return masked(test.index, kLow, static_cast<std::uint32_t>(own_pid));
+  }
+  return {};
+}
+
+base::Result<void> add_row(scmp_filter_ctx context, const Row& row, pid_t own_pid) {
+  std::array<scmp_arg_cmp, 3> arguments{};
+  for (unsigned i = 0; i < row.test_count; ++i) arguments.at(i) = lower(row.tests.at(i), own_pid);
+  const std::uint32_t action = row.verdict == Row::Verdict::kAllow
+                                   ? SCMP_ACT_ALLOW
+                                   : SCMP_ACT_ERRNO(static_cast<unsigned>(row.error) & 0xffffU);
+  const int rc =
+      ::seccomp_rule_add_exact_array(context, action, row.syscall, row.test_count, arguments.data());
+  if (rc == 0 || rc == -EEXIST) return {};
+  errno = -rc;
+  return base::fail_errno("seccomp_rule_add", syscall_name(row.syscall) + ": " + std::string{row.why});
+}
+
+// libseccomp 2.5 exports to a descriptor only.
+base::Result<Bpf> export_program(scmp_filter_ctx context) {
+  const base::Fd file{::memfd_create("seccomp", MFD_CLOEXEC)};
+  if (!file) return base::fail_errno("memfd_create", "seccomp filter");
+  if (const int rc = ::seccomp_export_bpf(context, file.get()); rc != 0) {
+    errno = -rc;
+    return base::fail_errno("seccomp_export_bpf");
+  }
+  struct stat info{};
+  if (::fstat(file.get(), &info) != 0) return base::fail_errno("fstat", "seccomp filter");
+  Bpf program(static_cast<std::size_t>(info.st_size) / sizeof(sock_filter));
+  const auto size = static_cast<ssize_t>(program.size() * sizeof(sock_filter));
+  if (::pread(file.get(), program.data(), static_cast<std::size_t>(size), 0) != size)
+    return base::fail_errno("pread", "seccomp filter");
+  return program;
+}
+
+}  // namespace
+
+std::string syscall_name(int number) {
+  const std::unique_ptr<char, decltype(&std::free)> name{
+      ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number), &std::free};
+  return name ? std::string{name.get()} : "syscall " + std::to_string(number);
+}
+
+base::Result<Bpf> compile_filter(std::span<const Table> profile, pid_t own_pid) {
+  const Context context{::seccomp_init(SCMP_ACT_KILL_PROCESS)};
+  if (!context) return base::fail("seccomp_init", "libseccomp refused");
+  ::seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+  for (const auto& table : profile)
+    for (const auto& row : table.rows) CORDON_TRY(add_row(context.get(), row, own_pid));
+  return export_program(context.get());
+}
+
+base::Result<void> install_filter(const Bpf& program) {
+  const sock_fprog filter{static_cast<unsigned short>(program.size()),
+                          const_cast<sock_filter*>(program.data())};  // NOLINT: the kernel's type lacks const
+#ifdef CORDON_SANITIZED
+  constexpr unsigned kFlags = 0;  // the runtime's own threads need more than the process does
+#else
+  constexpr unsigned kFlags = SECCOMP_FILTER_FLAG_TSYNC;
+#endif
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, kFlags, &filter) != 0)
+    return base::fail_errno("seccomp", "the kernel needs CONFIG_SECCOMP_FILTER");
+  return {};
+}
+
+}  // namespace cordon::sandbox
