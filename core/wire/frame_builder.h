@@ -44,6 +44,9 @@ struct BuiltHeaders {
   std::uint16_t checksum_offset = 0;  // = Offload::checksum_offset
 };
 
+// A payload piece of bytes that are only read.
+[[nodiscard]] iovec piece(base::Bytes bytes);
+
 class FrameTemplate {
  public:
   struct Ends {

@@ -1,0 +1,94 @@
+#include "core/wire/ndp.h"
+
+#include "core/wire/checksum.h"
+
+namespace cordon::wire {
+namespace {
+
+// Smallest message per type, options not counted; 0: no NDP type.
+std::size_t fixed_size(std::uint8_t type) {
+  switch (type) {
+    case icmp6_type::kRouterSolicitation: return 8;
+    case icmp6_type::kRouterAdvertisement: return 16;
+    case icmp6_type::kNeighbourSolicitation:
+    case icmp6_type::kNeighbourAdvertisement: return 24;
+    case icmp6_type::kRedirect: return 40;
+    default: return 0;
+  }
+}
+
+}  // namespace
+
+net::Ipv6Address solicited_node(net::Ipv6Address address) {
+  const auto& tail = address.bytes();
+  return net::Ipv6Address{{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, tail[13], tail[14], tail[15]}};
+}
+
+std::expected<void, ParseError> NdpView::read_options(Bytes options) {
+  while (!options.empty()) {
+    if (options.size() < 8) return std::unexpected(ParseError::kNdpOptionLength);
+    const auto kind = std::to_integer<std::uint8_t>(options[0]);
+    const std::size_t length = std::to_integer<std::size_t>(options[1]) * 8;
+    if (length == 0 || length > options.size()) return std::unexpected(ParseError::kNdpOptionLength);
+    if (kind == ndp_layout::kSourceLinkLayer || kind == ndp_layout::kTargetLinkLayer) {
+      if (length != 8) return std::unexpected(ParseError::kNdpOptionSize);
+      auto& mac = kind == ndp_layout::kSourceLinkLayer ? source_mac_ : target_mac_;
+      if (!mac) mac = ndp_layout::OptionMac::get(options);
+    }
+    options = options.subspan(length);
+  }
+  return {};
+}
+
+// RFC 4861 section 7.1.1 and 7.1.2.
+std::expected<void, ParseError> NdpView::check_neighbour(const Packet& packet) const {
+  if (net::is_multicast(target_)) return std::unexpected(ParseError::kNdpTarget);
+  if (type_ == NdpType::kNeighbourSolicitation && net::is_unspecified(packet.source)) {
+    if (packet.destination != net::IpAddress{solicited_node(target_)})
+      return std::unexpected(ParseError::kNdpDestination);
+    if (source_mac_) return std::unexpected(ParseError::kNdpSource);
+  }
+  return {};
+}
+
+std::expected<NdpView, ParseError> NdpView::parse(const Packet& packet) {
+  if (packet.protocol != IpProtocol::kIcmpv6 || packet.is_fragment || packet.source.is_v4())
+    return std::unexpected(ParseError::kNdpType);  // RFC 6980: never fragmented
+  if (packet.l4.size() < IcmpView::kHeader) return std::unexpected(ParseError::kNdpTruncated);
+  const std::uint8_t type = icmp_layout::Type::get(packet.l4);
+  const std::size_t fixed = fixed_size(type);
+  if (fixed == 0) return std::unexpected(ParseError::kNdpType);
+  if (packet.l4.size() < fixed) return std::unexpected(ParseError::kNdpTruncated);
+  if (packet.hop_limit != 255) return std::unexpected(ParseError::kNdpHopLimit);
+  if (icmp_layout::Code::get(packet.l4) != 0) return std::unexpected(ParseError::kNdpCode);
+  NdpView view{NdpType{type}};
+  if (const auto ok = view.read_options(packet.l4.subspan(fixed)); !ok) return std::unexpected(ok.error());
+  if (view.type_ == NdpType::kNeighbourSolicitation || view.type_ == NdpType::kNeighbourAdvertisement) {
+    view.target_ = ndp_layout::Target::get(packet.l4);
+    if (const auto ok = view.check_neighbour(packet); !ok) return std::unexpected(ok.error());
+  }
+  return view;
+}
+
+void put_advertisement(MutableBytes out, net::Ipv6Address source, net::Ipv6Address destination,
+                       const AdvertisementFields& fields) {
+  const MutableBytes message = out.first(kAdvertisementSize);
+  icmp_layout::Type::put(message, icmp6_type::kNeighbourAdvertisement);
+  icmp_layout::Code::put(message, 0);
+  icmp_layout::Checksum::put(message, 0);
+  const std::uint32_t flags = (fields.router ? 0x80000000U : 0U) | (fields.solicited ? 0x40000000U : 0U) |
+                              (fields.override_cache ? 0x20000000U : 0U);
+  icmp_layout::Rest::put(message, flags);
+  ndp_layout::Target::put(message, fields.target);
+  const MutableBytes option = message.subspan(ndp_layout::kNeighbourSize);
+  option[0] = std::byte{ndp_layout::kTargetLinkLayer};
+  option[1] = std::byte{1};  // in units of 8 bytes
+  ndp_layout::OptionMac::put(option, fields.target_mac);
+  ChecksumSum sum;
+  sum.add_pseudo_header(source, destination, static_cast<std::uint8_t>(IpProtocol::kIcmpv6),
+                        static_cast<std::uint32_t>(message.size()));
+  sum.add(message);
+  icmp_layout::Checksum::put(message, sum.finish());
+}
+
+}  // namespace cordon::wire
