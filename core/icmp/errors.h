@@ -67,12 +67,12 @@ using ErrorBuffer = std::span<std::byte, kMaxErrorFrame>;
                                                               const ErrorReport& report,
                                                               const wire::Packet& offending, ErrorBuffer out);
 
-// About a datagram of a flow that is gone. `payload`: as much of its first bytes as is known;
-// `payload_length`: how long it was (for the rebuilt length fields). TCP quotes ports and a zero sequence
-// number unless `tcp_seq` says it.
+// About a packet of a flow that is gone. `payload`: as much of its first L4 payload bytes as is known;
+// `payload_length`: how long it was (for the rebuilt length fields). `sequence`: the TCP sequence number, or
+// the echo sequence. The rebuilt L4 checksum is right when the whole payload is known, else 0.
 [[nodiscard]] std::expected<std::size_t, NoError> build_flow_error(
     const ErrorPath& path, const ErrorReport& report, const flow::Tuple& tuple, base::Bytes payload,
-    std::uint32_t payload_length, ErrorBuffer out, std::uint32_t tcp_seq = 0);
+    std::uint32_t payload_length, ErrorBuffer out, std::uint32_t sequence = 0);
 
 // RFC 4443 2.4 (f): errors are rationed.
 class ErrorLimiter {
