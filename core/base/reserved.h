@@ -8,15 +8,12 @@
 #include <cstddef>
 #include <new>
 #include <span>
-#include <type_traits>
 #include <utility>
 
 namespace cordon::base {
 
 template <class T>
 class Reserved {
-  static_assert(std::is_trivially_destructible_v<T>, "pages may be dropped without running destructors");
-
  public:
   Reserved() = default;
   explicit Reserved(std::size_t count) : count_(count) {

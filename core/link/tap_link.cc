@@ -1,28 +1,43 @@
 #include "core/link/tap_link.h"
 
-#include <linux/virtio_net.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <expected>
+#include <cstring>
+#include <optional>
 
 namespace cordon::link {
 namespace {
 
-constexpr std::size_t kVnetSize = sizeof(virtio_net_hdr);  // 10
+// struct virtio_net_hdr of virtio 1.2 section 5.1.6; Debian 12's <linux/virtio_net.h> is not C++.
+struct VnetHeader {
+  std::uint8_t flags;
+  std::uint8_t gso_type;
+  std::uint16_t hdr_len;
+  std::uint16_t gso_size;
+  std::uint16_t csum_start;
+  std::uint16_t csum_offset;
+};
+constexpr std::size_t kVnetSize = sizeof(VnetHeader);
 static_assert(kVnetSize == 10);
+constexpr std::uint8_t kNeedsChecksum = 1;
+constexpr std::uint8_t kDataValid = 2;
+constexpr std::uint8_t kGsoNone = 0;
+constexpr std::uint8_t kGsoTcp4 = 1;
+constexpr std::uint8_t kGsoTcp6 = 4;
+constexpr std::uint8_t kGsoEcn = 0x80;
 constexpr std::size_t kEthernetSize = 14;
 // A batch's bytes should still be in the CPU's cache when they are written on.
 constexpr std::size_t kBatchBytes = std::size_t{384} << 10U;
 
 // The guest's kernel wrote this header; every number in it is judged against the frame.
-std::optional<Offload> read_offload(const virtio_net_hdr& header, std::size_t frame_size) {
+std::optional<Offload> read_offload(const VnetHeader& header, std::size_t frame_size) {
   Offload out;
-  out.needs_checksum = (header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
-  out.checksum_valid = (header.flags & VIRTIO_NET_HDR_F_DATA_VALID) != 0;
-  out.ecn = (header.gso_type & VIRTIO_NET_HDR_GSO_ECN) != 0;
+  out.needs_checksum = (header.flags & kNeedsChecksum) != 0;
+  out.checksum_valid = (header.flags & kDataValid) != 0;
+  out.ecn = (header.gso_type & kGsoEcn) != 0;
   if (out.needs_checksum) {
     if (header.csum_start < kEthernetSize ||
         std::size_t{header.csum_start} + header.csum_offset + 2 > frame_size)
@@ -30,10 +45,10 @@ std::optional<Offload> read_offload(const virtio_net_hdr& header, std::size_t fr
     out.checksum_start = header.csum_start;
     out.checksum_offset = header.csum_offset;
   }
-  switch (header.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-    case VIRTIO_NET_HDR_GSO_NONE: return out.ecn ? std::nullopt : std::optional{out};
-    case VIRTIO_NET_HDR_GSO_TCPV4: out.gso = Gso::kTcp4; break;
-    case VIRTIO_NET_HDR_GSO_TCPV6: out.gso = Gso::kTcp6; break;
+  switch (header.gso_type & 0x7fU) {
+    case kGsoNone: return out.ecn ? std::nullopt : std::optional{out};
+    case kGsoTcp4: out.gso = Gso::kTcp4; break;
+    case kGsoTcp6: out.gso = Gso::kTcp6; break;
     case kVirtioGsoUdpL4: out.gso = Gso::kUdp; break;
     default: return std::nullopt;
   }
@@ -45,22 +60,22 @@ std::optional<Offload> read_offload(const virtio_net_hdr& header, std::size_t fr
   return out;
 }
 
-virtio_net_hdr write_offload(const Offload& offload) {
-  virtio_net_hdr header{};
+VnetHeader write_offload(const Offload& offload) {
+  VnetHeader header{};
   if (offload.needs_checksum) {
-    header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    header.flags = kNeedsChecksum;
     header.csum_start = offload.checksum_start;
     header.csum_offset = offload.checksum_offset;
   } else if (offload.checksum_valid) {
-    header.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+    header.flags = kDataValid;
   }
   switch (offload.gso) {
     case Gso::kNone: return header;
-    case Gso::kTcp4: header.gso_type = VIRTIO_NET_HDR_GSO_TCPV4; break;
-    case Gso::kTcp6: header.gso_type = VIRTIO_NET_HDR_GSO_TCPV6; break;
+    case Gso::kTcp4: header.gso_type = kGsoTcp4; break;
+    case Gso::kTcp6: header.gso_type = kGsoTcp6; break;
     case Gso::kUdp: header.gso_type = kVirtioGsoUdpL4; break;
   }
-  if (offload.ecn) header.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+  if (offload.ecn) header.gso_type = static_cast<std::uint8_t>(header.gso_type | kGsoEcn);
   header.gso_size = offload.gso_size;
   header.hdr_len = offload.header_length;
   return header;
@@ -90,7 +105,7 @@ std::size_t TapLink::receive(std::span<Frame> frames) {
       ++stats_.bad_length;
       continue;
     }
-    virtio_net_hdr header;
+    VnetHeader header;
     std::memcpy(&header, buffer, kVnetSize);
     const auto offload = read_offload(header, size - kVnetSize);
     if (!offload) {
@@ -109,7 +124,7 @@ SendStatus TapLink::send(const Offload& offload, std::span<const iovec> parts) {
     ++stats_.refused;
     return SendStatus::kDropped;
   }
-  virtio_net_hdr header = write_offload(offload);
+  VnetHeader header = write_offload(offload);
   all[0] = {&header, kVnetSize};
   std::copy(parts.begin(), parts.end(), all.begin() + 1);
   for (;;) {

@@ -6,6 +6,7 @@
 
 #include "core/base/siphash.h"
 #include "core/base/time.h"
+#include "core/lan/addresses.h"
 
 namespace cordon::plane {
 
@@ -19,7 +20,7 @@ struct Limits {
   std::size_t stash_bytes = std::size_t{256} << 20U;  // guest -> host, what the kernel did not take yet
   std::uint32_t ring_per_flow = 4U << 20U;
   std::uint32_t credit_start = 64U << 10U;  // window a new TCP flow may fill
-  std::uint32_t credit_most = 4U << 20U;    // window a busy one grows to
+  std::uint32_t credit_most = 1U << 20U;    // window a busy one grows to
   std::uint32_t turn_bytes = 512U << 10U;   // host -> guest bytes of one flow in one turn
 };
 
@@ -31,6 +32,14 @@ struct Timeouts {  // as conntrack's defaults
 
 struct BusyPoll {
   base::Duration longest = std::chrono::microseconds{60};  // zero: never spin
+};
+
+struct WorkerConfig {
+  lan::LanConfig lan;  // addresses, MACs and MTU of the guest's link
+  base::SipKey key;    // random per process: flow hash and initial sequence numbers
+  Limits limits;
+  Timeouts timeouts;
+  BusyPoll busy_poll;
 };
 
 }  // namespace cordon::plane

@@ -17,14 +17,6 @@
 
 namespace cordon::plane {
 
-struct WorkerConfig {
-  std::uint16_t mtu = 65520;  // of the guest's link
-  base::SipKey key;           // random per process: flow hash and initial sequence numbers
-  Limits limits;
-  Timeouts timeouts;
-  BusyPoll busy_poll;
-};
-
 // Somebody else's fd in the same loop: the channel to the broker.
 class PollHandler {
  public:

@@ -1,0 +1,173 @@
+#include "core/plane/context.h"
+
+#include <array>
+#include <memory>
+
+#include "core/base/check.h"
+
+namespace cordon::plane {
+namespace {
+
+constexpr std::uint32_t kRingChunk = 32U << 10U;
+constexpr std::uint32_t kStashChunk = 8U << 10U;
+std::size_t total(std::span<const iovec> parts) {
+  std::size_t sum = 0;
+  for (const iovec& part : parts) sum += part.iov_len;
+  return sum;
+}
+
+}  // namespace
+
+Context::Context(const WorkerConfig& worker_config, link::Link& the_link, flow::Gate& the_gate,
+                 base::Instant start)
+    : config(worker_config),
+      link(the_link),
+      gate(the_gate),
+      capabilities(the_link.capabilities()),
+      now(start),
+      table({.slots = config.limits.flows,
+             .udp_slots = config.limits.udp_flows,
+             .icmp_slots = config.limits.icmp_flows,
+             .key = config.key}),
+      timers(config.limits.flows, start),
+      poller(config.busy_poll.longest),
+      flows(config.limits.flows),
+      ring_pool(config.limits.ring_bytes, kRingChunk),
+      stash_pool(config.limits.stash_bytes, kStashChunk),
+      ready(config.limits.flows),
+      gate_waiting(config.limits.flows) {}
+
+Context::~Context() {
+  for (std::uint32_t slot = 0; slot < table.capacity() && table.size() > 0; ++slot) {
+    if (!table.live(table.id(slot))) continue;
+    std::destroy_at(&flows[slot]);
+    table.remove(slot);
+  }
+}
+
+std::optional<std::uint32_t> Context::open_slot(const flow::Tuple& tuple) {
+  const auto id = table.insert(tuple);
+  if (!id) return std::nullopt;
+  std::construct_at(&flows[id->slot]);
+  return id->slot;
+}
+
+void Context::ask(std::uint32_t slot) {
+  counters.add(Counter::kFlowsRequested);
+  if (!gate_waiting.empty() || !tell_gate(slot)) {
+    counters.add(Counter::kGateBusy);
+    gate_waiting.push(slot);
+  }
+}
+
+bool Context::attach(std::uint32_t slot, base::Fd socket, std::uint32_t events) {
+  const flow::Id id = table.id(slot);
+  FlowCommon& flow = flows[slot];
+  flow.phase = Phase::kOpen;
+  flow.socket = std::move(socket);
+  return poller.add(flow.socket.get(), events, {loop::Token::Kind::kFlow, id.slot, id.generation});
+}
+
+void Context::close_slot(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason) {
+  FlowCommon& flow = flows[slot];
+  CORDON_CHECK(flow.phase != Phase::kClosing);
+  timers.cancel(slot);
+  if (flow.socket.valid()) {
+    poller.remove(flow.socket.get());
+    flow.socket.reset();
+  }
+  if (flow.phase == Phase::kAsking) return free_slot(slot);  // nobody ever heard of it
+  flow.phase = Phase::kClosing;
+  flow.how = how;
+  flow.reason = reason;
+  if (!gate_waiting.empty() || !tell_gate(slot)) {
+    counters.add(Counter::kGateBusy);
+    gate_waiting.push(slot);
+  }
+}
+
+void Context::free_slot(std::uint32_t slot) {
+  timers.cancel(slot);
+  std::destroy_at(&flows[slot]);
+  table.remove(slot);
+  counters.add(Counter::kFlowsClosed);
+}
+
+// False: no room in the channel.
+bool Context::tell_gate(std::uint32_t slot) {
+  FlowCommon& flow = flows[slot];
+  const flow::Id id = table.id(slot);
+  if (flow.phase == Phase::kAsking) {
+    if (!gate.request(id, table.tuple(slot))) return false;
+    flow.phase = Phase::kAsked;
+  } else if (flow.phase == Phase::kClosing) {
+    if (!gate.close(id, flow.how, flow.reason, flow.volumes)) return false;
+    free_slot(slot);
+  }
+  return true;
+}
+
+void Context::retry_gate() {
+  while (const auto slot = gate_waiting.pop()) {
+    if (!table.live(table.id(*slot)) || tell_gate(*slot)) continue;
+    gate_waiting.push_front(*slot);
+    return;
+  }
+}
+
+link::SendStatus Context::send(const link::Offload& offload, std::span<const iovec> parts) {
+  const link::SendStatus status = link.send(offload, parts);
+  switch (status) {
+    case link::SendStatus::kSent:
+      counters.add(Counter::kFramesToGuest);
+      counters.add(Counter::kBytesToGuest, total(parts));
+      break;
+    case link::SendStatus::kAgain: counters.add(Counter::kLinkBusy); break;
+    case link::SendStatus::kDropped: counters.add(Counter::kLinkDropped); break;
+  }
+  return status;
+}
+
+link::SendStatus Context::send_frame(base::Bytes frame) {
+  // writev() reads only; iovec has no const form.
+  const iovec part{const_cast<std::byte*>(frame.data()), frame.size()};
+  return send({}, std::span(&part, 1));
+}
+
+net::IpAddress Context::reporter(net::Family family) const {
+  const auto& lan = family == net::Family::kIpv4 ? config.lan.v4 : config.lan.v6;
+  return lan ? lan->gateway : net::IpAddress{};
+}
+
+void Context::send_error(const wire::Packet& offending, const icmp::ErrorReport& report) {
+  if (!error_limiter.allow(now)) return counters.add(Counter::kIcmpSuppressed);
+  std::array<std::byte, icmp::kMaxErrorFrame> frame;
+  const auto length =
+      icmp::build_error({config.lan.our_mac, config.lan.guest_mac, reporter(offending.source.family())},
+                        report, offending, frame);
+  if (!length) return;
+  counters.add(Counter::kIcmpErrorsSent);
+  send_frame(std::span(frame).first(*length));
+}
+
+void Context::send_flow_error(const flow::Tuple& tuple, const icmp::ErrorReport& report, base::Bytes payload,
+                              std::uint32_t payload_length, std::uint32_t tcp_seq) {
+  if (!error_limiter.allow(now)) return counters.add(Counter::kIcmpSuppressed);
+  std::array<std::byte, icmp::kMaxErrorFrame> frame;
+  const auto length = icmp::build_flow_error(
+      {config.lan.our_mac, config.lan.guest_mac, reporter(tuple.guest.address.family())}, report, tuple,
+      payload, payload_length, frame, tcp_seq);
+  if (!length) return;
+  counters.add(Counter::kIcmpErrorsSent);
+  send_frame(std::span(frame).first(*length));
+}
+
+wire::FrameTemplate Context::frame_template(const flow::Tuple& tuple, wire::IpProtocol protocol) const {
+  return wire::FrameTemplate({.source_mac = config.lan.our_mac,
+                              .destination_mac = config.lan.guest_mac,
+                              .source = tuple.remote,
+                              .destination = tuple.guest},
+                             protocol);
+}
+
+}  // namespace cordon::plane

@@ -1,0 +1,109 @@
+// What the drivers of one worker share: the table, timers, pools, counters, the way to the guest and to the
+// gate.
+//
+// A flow's life as the gate sees it is its Phase. The gate's channel may be full at any moment: then the slot
+// waits in `gate_waiting` and keeps what it has to say, so that no request and no close is lost; a slot whose
+// close has not left yet stays in the table (and swallows packets) because its id is still known to the
+// broker.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "core/base/fd.h"
+#include "core/base/reserved.h"
+#include "core/base/token_bucket.h"
+#include "core/flow/gate.h"
+#include "core/flow/table.h"
+#include "core/icmp/errors.h"
+#include "core/link/link.h"
+#include "core/loop/poller.h"
+#include "core/loop/timer_wheel.h"
+#include "core/plane/chunks.h"
+#include "core/plane/config.h"
+#include "core/plane/counters.h"
+#include "core/plane/slot_list.h"
+#include "core/wire/frame_builder.h"
+
+namespace cordon::plane {
+
+enum class Phase : std::uint8_t {
+  kAsking,   // the request has not left yet
+  kAsked,    // waiting for grant or refusal
+  kOpen,     // has a socket
+  kClosing,  // ended; the close message has not left yet
+};
+
+struct FlowCommon {
+  Phase phase = Phase::kAsking;
+  flow::CloseHow how = flow::CloseHow::kGraceful;
+  flow::EndReason reason = flow::EndReason::kFin;
+  base::Fd socket;
+  flow::Volumes volumes;
+};
+
+class Context {
+ public:
+  Context(const WorkerConfig& config, link::Link& link, flow::Gate& gate, base::Instant now);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  // --- flows
+  // A slot in phase kAsking; ask() it when the driver's part is ready. nullopt: no room (counted by the
+  // caller).
+  [[nodiscard]] std::optional<std::uint32_t> open_slot(const flow::Tuple& tuple);
+  void ask(std::uint32_t slot);
+  // The socket arrived: registers it for `events`. False: epoll refused it.
+  [[nodiscard]] bool attach(std::uint32_t slot, base::Fd socket, std::uint32_t events);
+  // Ends the gate's and the kernel's part: epoll first, then the fd, then the message. The driver's part is
+  // gone already.
+  void close_slot(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason);
+  // Frees a slot the gate knows nothing of (any more): a refused flow.
+  void free_slot(std::uint32_t slot);
+  void retry_gate();
+  [[nodiscard]] bool open(std::uint32_t slot) const { return flows[slot].phase == Phase::kOpen; }
+
+  // --- to the guest
+  link::SendStatus send(const link::Offload& offload, std::span<const iovec> parts);
+  // One finished frame with full checksums.
+  link::SendStatus send_frame(base::Bytes frame);
+  void send_error(const wire::Packet& offending, const icmp::ErrorReport& report);
+  void send_flow_error(const flow::Tuple& tuple, const icmp::ErrorReport& report, base::Bytes payload,
+                       std::uint32_t payload_length, std::uint32_t tcp_seq = 0);
+  [[nodiscard]] wire::FrameTemplate frame_template(const flow::Tuple& tuple, wire::IpProtocol protocol) const;
+  [[nodiscard]] wire::ChecksumMode checksum_mode() const {
+    return capabilities.checksum ? wire::ChecksumMode::kPartial : wire::ChecksumMode::kFull;
+  }
+  [[nodiscard]] std::size_t ip_header(const flow::Tuple& tuple) const {
+    return tuple.guest.address.is_v6() ? 40 : 20;
+  }
+
+  const WorkerConfig config;
+  link::Link& link;
+  flow::Gate& gate;
+  const link::Capabilities capabilities;
+  base::Instant now;  // of this turn
+  Counters counters;
+  flow::Table table;
+  loop::TimerWheel timers;
+  loop::Poller poller;
+  base::Reserved<FlowCommon> flows;  // constructed while the table's slot is live
+  ChunkPool ring_pool;
+  ChunkPool stash_pool;
+  SlotList ready;         // host sockets with something to read (or to write), next in turn
+  SlotList gate_waiting;  // requests and closes that wait for room in the channel
+  bool link_blocked = false;
+  base::TokenBucket resets{1000, 200};
+  base::TokenBucket spoof_reports{20, 20};
+  icmp::ErrorLimiter error_limiter;
+
+ private:
+  [[nodiscard]] net::IpAddress reporter(net::Family family) const;
+  bool tell_gate(std::uint32_t slot);
+};
+
+}  // namespace cordon::plane
