@@ -50,10 +50,11 @@ base::Result<void> bind(const std::string& source, const std::string& target, co
 
 // The machine's /etc, entry by entry, behind the tmpfs that now covers it.
 base::Result<void> show_machine_etc(const base::Fd& machine_etc) {
+  if (!machine_etc) return base::fail("show the machine's /etc", "this kernel cannot clone a mount tree");
   constexpr const char* kBehind = "/etc/.machine";
   if (::mkdir(kBehind, 0755) != 0) return base::fail_errno("mkdir", kBehind);
-  if (::mount(descriptor_path(machine_etc).c_str(), kBehind, nullptr, MS_BIND | MS_REC, nullptr) != 0)
-    return base::fail_errno("bind mount", kBehind);
+  if (::move_mount(machine_etc.get(), "", AT_FDCWD, kBehind, MOVE_MOUNT_F_EMPTY_PATH) != 0)
+    return base::fail_errno("move mount", kBehind);
   const std::unique_ptr<DIR, int (*)(DIR*)> directory{::opendir(kBehind), ::closedir};
   if (!directory) return base::fail_errno("opendir", kBehind);
   while (const dirent* entry = ::readdir(directory.get())) {
@@ -83,7 +84,9 @@ base::Result<void> replace_name_service(const GuestPlan& plan) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return base::fail_errno("make mounts private", "/");
   const std::string text = guest_resolv_conf(plan, read_start("/etc/resolv.conf"));
-  const base::Fd machine_etc = open_place("/etc");
+  // A copy of the tree as it is before anything covers it.
+  const base::Fd machine_etc{::open_tree(
+      AT_FDCWD, "/etc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | static_cast<unsigned>(AT_RECURSIVE))};
   const base::Fd place = open_place("/etc/resolv.conf");  // follows symlinks to the end
   constexpr std::array kSockets{"/run/systemd/resolve/io.systemd.Resolve",
                                 "/run/systemd/resolve/io.systemd.Resolve.Monitor", "/run/nscd/socket",

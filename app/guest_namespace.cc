@@ -80,18 +80,18 @@ std::string only(unsigned id) { return std::to_string(id) + " " + std::to_string
 
 std::string why_no_tun(int error) {
   if (error == ENOENT || error == ENODEV || error == ENXIO)
-    return "/dev/net/tun: not there; as root: modprobe tun; in a container: --device /dev/net/tun";
+    return "/dev/net/tun: it is not there; as root: modprobe tun; in a container: --device /dev/net/tun";
   if (error == EACCES || error == EPERM)
-    return "/dev/net/tun: not permitted for this user; as root: chmod 0666 /dev/net/tun";
-  return "/dev/net/tun";
+    return "/dev/net/tun: this user may not; as root: chmod 0666 /dev/net/tun; in a container: --device "
+           "/dev/net/tun";
+  return std::string{"/dev/net/tun: "} + std::strerror(error);
 }
 
 }  // namespace
 
 base::Result<void> leave_for_own_namespaces() {
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) == 0) return {};
-  const int error = errno;
-  return std::unexpected(base::Error{"unshare:", error, why_no_namespaces(error)});
+  return base::fail("unshare:", why_no_namespaces(errno));
 }
 
 base::Result<void> write_identity_maps(pid_t child) {
@@ -109,10 +109,7 @@ base::Result<void> write_identity_maps(pid_t child) {
 
 base::Result<Tap> make_tap(const Features& wanted) {
   base::Fd tun{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
-  if (!tun) {
-    const int error = errno;
-    return std::unexpected(base::Error{"open", error, why_no_tun(error)});
-  }
+  if (!tun) return base::fail("open", why_no_tun(errno));
   ifreq request{};
   std::strncpy(request.ifr_name, kGuestInterfaceName, IFNAMSIZ - 1);
   request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;

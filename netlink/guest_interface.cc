@@ -51,7 +51,7 @@ base::Result<void> perform(Socket& socket, std::uint16_t type, std::uint16_t fla
   const auto wanted = static_cast<std::uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
   const std::uint32_t sequence = CORDON_TRY(socket.request(type, wanted, payload.bytes()));
   std::optional<int> result;
-  // The kernel answers at once and nothing else is subscribed; the bound only guards against surprises.
+  // The kernel has queued its answer by the time the request is sent, and nothing else is subscribed.
   for (int packets = 0; packets < 16 && !result; ++packets) {
     const auto received = socket.receive(true, [&](const Message& message) {
       if (message.sequence == sequence && !result) result = parse_error(message);
