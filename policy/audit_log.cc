@@ -1,0 +1,171 @@
+#include "policy/audit_log.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace cordon::policy {
+namespace {
+
+// A pipe that polls writable takes PIPE_BUF bytes without blocking; a record is far shorter.
+bool would_block(int fd) {
+  pollfd entry{.fd = fd, .events = POLLOUT, .revents = 0};
+  return ::poll(&entry, 1, 0) == 0;
+}
+
+// Bytes taken; 0 when none, whatever the reason.
+std::size_t write_some(int fd, std::string_view text) {
+  if (would_block(fd)) return 0;
+  for (;;) {
+    const auto wrote = ::write(fd, text.data(), text.size());
+    if (wrote >= 0) return static_cast<std::size_t>(wrote);
+    if (errno != EINTR) return 0;
+  }
+}
+
+// Events that come one by one by their nature are written as they are.
+bool is_aggregated(const AuditEvent& event) {
+  switch (event.action) {
+    case AuditAction::kFlowDenied:
+    case AuditAction::kFlowAllowed:
+    case AuditAction::kPacketDenied:
+    case AuditAction::kFlowRevoked:
+    case AuditAction::kHostExposure: return event.tuple.has_value();
+    case AuditAction::kFlowEnded:
+    case AuditAction::kPolicyLoaded:
+    case AuditAction::kPolicyRejected:
+    case AuditAction::kHostStateChanged:
+    case AuditAction::kEngineFailed:
+    case AuditAction::kAuditDropped: break;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool AuditSink::flush_rest() {
+  if (rest_.empty()) return true;
+  rest_.erase(0, write_some(fd_, rest_));
+  return rest_.empty();
+}
+
+bool AuditSink::write_line(std::string_view line) {
+  if (!flush_rest()) return false;
+  std::string text{line};
+  text += '\n';
+  const auto wrote = write_some(fd_, text);
+  if (wrote == 0) return false;
+  rest_ = text.substr(wrote);
+  (void)flush_rest();
+  return true;
+}
+
+// FNV-1a. The table is bounded and its chains with it; a guest that makes keys collide slows only its own
+// records.
+std::size_t AuditLog::KindHash::operator()(const Kind& kind) const {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  const auto mix = [&](std::uint64_t value) { hash = (hash ^ value) * 0x100000001b3; };
+  for (const auto byte : kind.remote.address.bytes()) mix(byte);
+  mix(kind.remote.port.number());
+  mix(static_cast<std::uint64_t>(kind.action) << 8U | static_cast<std::uint64_t>(kind.reason));
+  mix(static_cast<std::uint16_t>(kind.rule));
+  mix(static_cast<std::uint16_t>(kind.layer));
+  mix(static_cast<std::uint64_t>(kind.protocol));
+  return hash;
+}
+
+void AuditLog::count(const AuditEvent& event) {
+  if (!event.tuple || event.action == AuditAction::kFlowEnded) return;
+  counters_.by_reason[static_cast<std::size_t>(event.decision.reason)] += event.count;
+  if (event.decision.allow && event.decision.would_deny != 0) counters_.would_deny += event.count;
+}
+
+void AuditLog::record(const AuditEvent& event, base::Instant now, WallTime wall) {
+  count(event);
+  tick(now, wall);
+  if (!is_aggregated(event)) return write(make_record(identity_, *policy_, event), now, wall);
+  const Kind kind{.action = event.action,
+                  .reason = event.decision.reason,
+                  .layer = event.decision.layer,
+                  .rule = event.decision.rule,
+                  .protocol = event.tuple->protocol,
+                  .remote = event.tuple->remote};
+  if (const auto found = windows_.find(kind); found != windows_.end()) {
+    Window& window = found->second;
+    // Building a record costs; a flood repeats itself, so only the first of the held ones is kept.
+    if (window.held == 0) window.last = make_record(identity_, *policy_, event);
+    window.held += event.count;
+    return;
+  }
+  if (windows_.size() >= kMaxKinds) return lose(event.count, now);
+  windows_.emplace(kind, Window{});
+  due_.push_back({now + kWindow, kind});
+  write(make_record(identity_, *policy_, event), now, wall);
+}
+
+void AuditLog::tick(base::Instant now, WallTime wall) {
+  while (!due_.empty() && due_.front().at <= now) {
+    const Kind kind = due_.front().kind;
+    due_.pop_front();
+    const auto found = windows_.find(kind);
+    if (found->second.held == 0) {
+      windows_.erase(found);
+      continue;
+    }
+    AuditRecord summary = std::move(found->second.last);
+    summary.event.count = found->second.held;
+    found->second = Window{};
+    due_.push_back({now + kWindow, kind});
+    write(std::move(summary), now, wall);
+  }
+  if (report_lost_at_ > now) return;
+  report_lost_at_ = base::Instant::never();
+  if (lost_ == 0) return;
+  report_lost(now, wall);
+}
+
+base::Instant AuditLog::next_deadline() const {
+  return due_.empty() ? report_lost_at_ : std::min(due_.front().at, report_lost_at_);
+}
+
+void AuditLog::finish(base::Instant now, WallTime wall) {
+  while (!due_.empty()) {
+    const auto found = windows_.find(due_.front().kind);
+    due_.pop_front();
+    if (found->second.held != 0) {
+      AuditRecord summary = std::move(found->second.last);
+      summary.event.count = found->second.held;
+      write(std::move(summary), now, wall);
+    }
+    windows_.erase(found);
+  }
+  if (lost_ != 0) report_lost(now, wall);
+}
+
+void AuditLog::report_lost(base::Instant now, WallTime wall) {
+  write(make_record(identity_, *policy_, {.action = AuditAction::kAuditDropped, .count = lost_}), now, wall);
+}
+
+// Every attempt has its number, so a reader sees a gap even where the line that explains it is missing.
+void AuditLog::write(AuditRecord record, base::Instant now, WallTime wall) {
+  const bool is_report = record.event.action == AuditAction::kAuditDropped;
+  record.time = wall;
+  record.sequence = ++sequence_;
+  record.dropped = is_report ? 0 : lost_;
+  if (sink_.write_line(to_json(record))) {
+    ++counters_.records_written;
+    lost_ = 0;
+    report_lost_at_ = base::Instant::never();
+    return;
+  }
+  lose(is_report ? 0 : record.event.count, now);
+}
+
+void AuditLog::lose(std::uint64_t count, base::Instant now) {
+  lost_ += count;
+  counters_.events_lost += count;
+  if (report_lost_at_ == base::Instant::never()) report_lost_at_ = now + kWindow;
+}
+
+}  // namespace cordon::policy

@@ -1,0 +1,238 @@
+#include "policy/audit_record.h"
+
+#include <array>
+#include <cstdio>
+
+#include "policy/json_line.h"
+
+namespace cordon::policy {
+namespace {
+
+std::string rfc3339(WallTime time) {
+  const auto days = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date{days};
+  const std::chrono::hh_mm_ss clock{time - days};
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%06dZ",
+                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                static_cast<unsigned>(date.day()), static_cast<int>(clock.hours().count()),
+                static_cast<int>(clock.minutes().count()), static_cast<int>(clock.seconds().count()),
+                static_cast<int>(clock.subseconds().count()));
+  return text.data();
+}
+
+// ECS writes hardware addresses in upper case with hyphens (RFC 7042).
+std::string ecs_mac(net::MacAddress mac) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string out;
+  for (const auto octet : mac.bytes()) {
+    if (!out.empty()) out += '-';
+    out += kDigits[octet >> 4U];
+    out += kDigits[octet & 0xfU];
+  }
+  return out;
+}
+
+std::string_view to_string(flow::EndReason end) {
+  switch (end) {
+    case flow::EndReason::kFin: return "fin";
+    case flow::EndReason::kReset: return "rst";
+    case flow::EndReason::kTimeout: return "timeout";
+    case flow::EndReason::kRevoked: return "revoked";
+    case flow::EndReason::kLimit: return "limit";
+    case flow::EndReason::kError: return "error";
+  }
+  return "error";
+}
+
+std::string_view transport(const flow::Tuple& tuple) {
+  switch (tuple.protocol) {
+    case flow::Protocol::kTcp: return "tcp";
+    case flow::Protocol::kUdp: return "udp";
+    case flow::Protocol::kIcmpEcho: return tuple.remote.address.is_v6() ? "ipv6-icmp" : "icmp";
+  }
+  return "unknown";
+}
+
+bool is_about_a_flow(AuditAction action) {
+  switch (action) {
+    case AuditAction::kFlowDenied:
+    case AuditAction::kFlowAllowed:
+    case AuditAction::kFlowEnded:
+    case AuditAction::kFlowRevoked:
+    case AuditAction::kPacketDenied:
+    case AuditAction::kHostExposure: return true;
+    case AuditAction::kPolicyLoaded:
+    case AuditAction::kPolicyRejected:
+    case AuditAction::kHostStateChanged:
+    case AuditAction::kEngineFailed:
+    case AuditAction::kAuditDropped: break;
+  }
+  return false;
+}
+
+std::string_view verdict(const AuditEvent& event) {
+  if (!is_about_a_flow(event.action)) return {};
+  if (event.action == AuditAction::kFlowRevoked) return "revoked";
+  if (!event.decision.allow) return "deny";
+  return event.decision.would_deny != 0 ? "would-deny" : "allow";
+}
+
+std::string_view layer(const AuditEvent& event) {
+  if (!is_about_a_flow(event.action)) return {};
+  return event.decision.layer == Decision::kFloor ? "floor"
+         : event.decision.layer == 0              ? "operator"
+                                                  : "tenant";
+}
+
+void put_category(JsonLine& line, const AuditEvent& event) {
+  using List = std::vector<std::string_view>;
+  line.text("event.kind", "event");
+  if (!is_about_a_flow(event.action)) {
+    line.list("event.category",
+              List{event.action == AuditAction::kHostStateChanged ? "network" : "configuration"});
+    line.list("event.type", List{event.action == AuditAction::kEngineFailed ? "error" : "change"});
+    return;
+  }
+  line.list("event.category", List{"network"});
+  List types{"connection"};
+  if (event.action == AuditAction::kFlowEnded || event.action == AuditAction::kFlowRevoked)
+    types.push_back("end");
+  types.push_back(event.decision.allow ? "allowed" : "denied");
+  line.list("event.type", types);
+}
+
+void put_policy(JsonLine& line, const AuditRecord& record) {
+  line.text_or_null("rule.ruleset", record.ruleset);
+  line.text("rule.name", record.rule);
+  line.text_or_null("sandbox.layer", layer(record.event));
+  line.text_or_null("sandbox.rule_at", record.rule_at);
+  line.text_or_null("sandbox.policy.hash", record.policy_hash);
+  line.number("sandbox.policy.generation", record.policy_generation);
+  line.text("sandbox.guest", record.guest);
+  line.text_or_null("sandbox.tenant", record.tenant);
+  line.text_or_null("sandbox.verdict", verdict(record.event));
+  line.list("sandbox.would_deny", record.would_deny);
+}
+
+void put_flow(JsonLine& line, const AuditRecord& record) {
+  const AuditEvent& event = record.event;
+  if (!event.tuple) return;
+  const flow::Tuple& tuple = *event.tuple;
+  const bool echo = tuple.protocol == flow::Protocol::kIcmpEcho;
+  const auto port = [&](std::string_view key, net::Port number) {
+    echo ? line.null(key) : line.number(key, number.number());
+  };
+  line.text("sandbox.dst_class", to_string(event.decision.dst_class));
+  line.text("sandbox.fib.type", to_string(event.facts.fib));
+  line.text_or_null("sandbox.fib.oif", record.oif_name);
+  line.text("network.direction", "outbound");
+  line.text("network.type", tuple.remote.address.is_v6() ? "ipv6" : "ipv4");
+  line.text("network.transport", transport(tuple));
+  line.text("network.community_id", community_id(tuple));
+  line.text("source.ip", net::to_string(tuple.guest.address));
+  line.text_or_null("source.mac", event.source_mac ? ecs_mac(*event.source_mac) : "");
+  port("source.port", tuple.guest.port);
+  line.text("destination.ip", net::to_string(tuple.remote.address));
+  port("destination.port", tuple.remote.port);
+  line.null("destination.domain");
+  line.list("sandbox.names", std::vector<std::string_view>{});
+  line.text_or_null("sandbox.dialed", event.dialed ? net::to_string(*event.dialed) : "");
+  line.null("tls.client.server_name");
+}
+
+void put_end(JsonLine& line, const AuditEvent& event) {
+  if (event.volumes) {
+    line.number("source.bytes", event.volumes->bytes_from_guest);
+    line.number("destination.bytes", event.volumes->bytes_to_guest);
+  }
+  if (event.duration) line.number("event.duration", static_cast<std::uint64_t>(event.duration->count()));
+  if (event.end) line.text("sandbox.end", to_string(*event.end));
+}
+
+}  // namespace
+
+std::string_view to_string(AuditAction action) {
+  switch (action) {
+    case AuditAction::kFlowDenied: return "flow-denied";
+    case AuditAction::kFlowAllowed: return "flow-allowed";
+    case AuditAction::kFlowEnded: return "flow-ended";
+    case AuditAction::kFlowRevoked: return "flow-revoked";
+    case AuditAction::kPacketDenied: return "packet-denied";
+    case AuditAction::kPolicyLoaded: return "policy-loaded";
+    case AuditAction::kPolicyRejected: return "policy-rejected";
+    case AuditAction::kHostStateChanged: return "host-state-changed";
+    case AuditAction::kHostExposure: return "host-exposure";
+    case AuditAction::kEngineFailed: return "engine-failed";
+    case AuditAction::kAuditDropped: return "audit-dropped";
+  }
+  return "engine-failed";
+}
+
+std::string_view to_string(FibType fib) {
+  switch (fib) {
+    case FibType::kNone: return "none";
+    case FibType::kUnicast: return "unicast";
+    case FibType::kLocal: return "local";
+    case FibType::kBroadcast: return "broadcast";
+    case FibType::kAnycast: return "anycast";
+    case FibType::kMulticast: return "multicast";
+    case FibType::kUnreachable: return "unreachable";
+    case FibType::kProhibit: return "prohibit";
+    case FibType::kBlackhole: return "blackhole";
+    case FibType::kOther: return "other";
+  }
+  return "other";
+}
+
+AuditRecord make_record(const AuditIdentity& identity, const PolicySet& policy, const AuditEvent& event) {
+  AuditRecord record{.event = event,
+                     .oif_name = std::string{event.oif_name},
+                     .message = std::string{event.message},
+                     .guest = identity.guest,
+                     .tenant = identity.tenant,
+                     .policy_hash = policy.hash(),
+                     .policy_generation = policy.generation()};
+  record.event.oif_name = {};
+  record.event.message = {};
+  const auto files = policy.files();
+  if (files.empty()) return record;
+  const Decision& decision = event.decision;
+  // The floor speaks under the name of the outermost file.
+  const auto layer =
+      decision.layer == Decision::kFloor ? std::size_t{0} : static_cast<std::size_t>(decision.layer);
+  if (layer >= files.size()) return record;
+  const Ruleset& file = files[layer];
+  record.ruleset = file.name;
+  const auto index = static_cast<std::size_t>(decision.rule);
+  if (decision.layer != Decision::kFloor && decision.rule != Decision::kNoRule &&
+      index < file.egress.size()) {
+    record.rule = file.egress[index].name;
+    record.rule_at = file.path + ":" + std::to_string(file.egress[index].at.line);
+  }
+  for (std::size_t i = 0; i < files.size(); ++i)
+    if ((decision.would_deny >> i & 1U) != 0) record.would_deny.push_back(files[i].name);
+  return record;
+}
+
+std::string to_json(const AuditRecord& record) {
+  const AuditEvent& event = record.event;
+  JsonLine line;
+  line.text("@timestamp", rfc3339(record.time));
+  put_category(line, event);
+  line.text("event.action", to_string(event.action));
+  const bool decided = is_about_a_flow(event.action) || event.action == AuditAction::kEngineFailed;
+  line.text_or_null("event.reason", decided && event.decision.reason != Reason::kNone
+                                        ? to_string(event.decision.reason)
+                                        : "");
+  line.number("event.sequence", record.sequence);
+  line.number("event.count", event.count);
+  put_policy(line, record);
+  put_flow(line, record);
+  put_end(line, event);
+  if (record.dropped != 0) line.number("sandbox.audit.dropped", record.dropped);
+  if (!record.message.empty()) line.text("message", record.message);
+  return line.take();
+}
+
+}  // namespace cordon::policy

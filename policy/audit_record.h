@@ -1,0 +1,86 @@
+// One audit record: what happened to a flow (or to the policy itself) and who decided, as one flat JSON line
+// with ECS field names; what ECS has no name for lives under `sandbox.`. docs/policy-reference.md lists the
+// fields. Strings that a guest can influence are escaped and cut at 255 bytes; payload is never recorded.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/base/time.h"
+#include "core/flow/types.h"
+#include "core/net/mac_address.h"
+#include "policy/decide.h"
+#include "policy/host_facts.h"
+#include "policy/ruleset.h"
+
+namespace cordon::policy {
+
+using WallTime = std::chrono::sys_time<std::chrono::microseconds>;
+
+enum class AuditAction : std::uint8_t {
+  kFlowDenied,
+  kFlowAllowed,  // also an audit-mode file's "would deny"
+  kFlowEnded,
+  kFlowRevoked,
+  kPacketDenied,  // no flow: spoofed source, malformed
+  kPolicyLoaded,
+  kPolicyRejected,
+  kHostStateChanged,
+  kHostExposure,  // datagrams that may have reached an address before it was known to be the host's
+  kEngineFailed,  // broker or translator died; written by whoever notices
+  kAuditDropped,  // events were lost; event.count says how many
+};
+[[nodiscard]] std::string_view to_string(AuditAction action);
+[[nodiscard]] std::string_view to_string(FibType fib);
+
+// What the broker hands over. Borrowed strings only need to live through the call.
+struct AuditEvent {
+  AuditAction action = AuditAction::kFlowDenied;
+  std::optional<flow::Tuple> tuple;
+  Decision decision;
+  AddressFacts facts;  // of the dialled address
+  std::string_view oif_name;
+  std::optional<net::MacAddress> source_mac;
+  std::optional<net::Endpoint> dialed;  // when it is not tuple.remote: a resolver, an un-mapped address
+  std::optional<flow::EndReason> end;
+  std::optional<flow::Volumes> volumes;
+  std::optional<base::Duration> duration;
+  std::string_view message;  // for people: why a policy was rejected, which process died
+  std::uint64_t count = 1;
+};
+
+// Same in every record of a process.
+struct AuditIdentity {
+  std::string guest;
+  std::string tenant;  // empty: none
+};
+
+// Ready to be written: names resolved, so that it outlives the policy it was made under.
+struct AuditRecord {
+  WallTime time;
+  std::uint64_t sequence = 0;
+  std::uint64_t dropped = 0;  // events lost since the record before
+  AuditEvent event;           // its string_views are empty; the strings are below
+  std::string oif_name;
+  std::string message;
+  std::string guest;
+  std::string tenant;
+  std::string ruleset;
+  std::string rule = "-";
+  std::string rule_at;  // "FILE:LINE"
+  std::vector<std::string> would_deny;
+  std::string policy_hash;
+  std::uint64_t policy_generation = 0;
+};
+
+[[nodiscard]] AuditRecord make_record(const AuditIdentity& identity, const PolicySet& policy,
+                                      const AuditEvent& event);
+// Without the newline.
+[[nodiscard]] std::string to_json(const AuditRecord& record);
+
+// Community ID version 1, seed 0: the same for both directions and for any tool that sees the flow.
+[[nodiscard]] std::string community_id(const flow::Tuple& tuple);
+
+}  // namespace cordon::policy
