@@ -11,6 +11,7 @@
 
 #include "core/flow/types.h"
 #include "core/net/prefix.h"
+#include "policy/document.h"
 
 namespace cordon::policy {
 
@@ -28,7 +29,10 @@ enum class Word : std::uint8_t {
 class WordSet {
  public:
   constexpr WordSet() = default;
-  constexpr void add(Word word) { bits_ |= static_cast<std::uint8_t>(word); }
+  constexpr void add(Word word) {
+    bits_ = static_cast<std::uint8_t>(bits_ | static_cast<std::uint8_t>(word));
+  }
+  constexpr void add(WordSet other) { bits_ = static_cast<std::uint8_t>(bits_ | other.bits_); }
   [[nodiscard]] constexpr bool contains(Word word) const {
     return (bits_ & static_cast<std::uint8_t>(word)) != 0;
   }
@@ -66,7 +70,7 @@ struct Rule {
   Targets to;
   Targets except;
   std::vector<PortRange> ports;  // never empty: the compiler writes the default out
-  std::uint32_t line = 0;
+  Position at;                   // of the rule in its file
 };
 
 enum class Mode : std::uint8_t { kEnforce, kAudit };
@@ -85,7 +89,7 @@ class PolicySet {
  public:
   static constexpr std::size_t kMaxFiles = 8;  // fixed so that a Decision needs no memory
 
-  PolicySet() = default;
+  PolicySet() : PolicySet(std::vector<Ruleset>{}) {}
   // CHECKs files.size() <= kMaxFiles (the loader reports it as an error first).
   explicit PolicySet(std::vector<Ruleset> files, std::uint64_t generation = 1);
 

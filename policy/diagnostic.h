@@ -1,0 +1,77 @@
+// What the loader has to say about a file. Codes are stable and listed in docs/policy-reference.md.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policy/document.h"
+
+namespace cordon::policy {
+
+enum class Code : std::uint16_t {
+  kUnreadable = 100,   // the file cannot be opened or read, is too large, or is not UTF-8 text
+  kSyntax = 101,       // not YAML
+  kYamlFeature = 102,  // YAML, but outside our subset
+  kUnknownKey = 103,
+  kDuplicateKey = 104,
+  kMissingKey = 105,
+  kWrongKind = 106,  // e.g. a list where a single value belongs
+  kNotSupportedYet = 107,
+  kTooMany = 108,  // files, rules, destinations, ports
+  kVersion = 201,
+  kBadName = 202,
+  kDuplicateRule = 203,
+  kBadChoice = 204,  // mode, refuse
+  kAllowOrDeny = 205,
+  kBadDestination = 206,
+  kHostBits = 207,
+  kBadPrefixLength = 208,
+  kNameDestination = 209,
+  kOperatorOnly = 210,
+  kBadPort = 211,
+  kReversedRange = 212,
+  kEmptyList = 213,
+  kBadText = 214,   // description
+  kShadowed = 301,  // warnings from here
+  kNeverReached = 302,
+};
+[[nodiscard]] constexpr bool is_warning(Code code) { return static_cast<std::uint16_t>(code) >= 300; }
+
+struct Diagnostic {
+  Code code = Code::kSyntax;
+  std::string path;
+  Position at;
+  std::string message;
+  std::string excerpt;  // the line of the file, made printable
+};
+
+// Two or three lines, each ended by a newline:
+//   tenant.yaml:14:5: error P103: unknown key "port" in rule "web"; did you mean "ports"?
+//      14 |     port: 443
+//         |     ^~~~
+[[nodiscard]] std::string render(const Diagnostic& diagnostic);
+[[nodiscard]] std::string render(std::span<const Diagnostic> diagnostics);
+
+// Collects what is found in one file.
+class Report {
+ public:
+  Report(std::string path, std::string_view text) : path_(std::move(path)), text_(text) {}
+  void add(Code code, Position at, std::string message);
+  [[nodiscard]] bool has_errors() const;
+  [[nodiscard]] std::vector<Diagnostic> take();  // ordered by position
+
+ private:
+  std::string path_;
+  std::string_view text_;
+  std::vector<Diagnostic> found_;
+};
+
+// For text of a file inside a message: quoted, control bytes and broken UTF-8 escaped, long text cut.
+[[nodiscard]] std::string quote(std::string_view text);
+// `; did you mean "ports"?` or nothing.
+[[nodiscard]] std::string did_you_mean(std::string_view text, std::span<const std::string_view> candidates);
+
+}  // namespace cordon::policy

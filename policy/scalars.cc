@@ -1,0 +1,121 @@
+#include "policy/scalars.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace cordon::policy {
+namespace {
+
+constexpr std::array<std::string_view, 8> kWordNames{"internet", "private",  "onlink", "host",
+                                                     "guests",   "metadata", "dns",    "any"};
+constexpr std::string_view kPortForms = "write tcp, udp, icmp/echo, tcp/443 or udp/8000-8100";
+
+std::optional<WordSet> parse_word(std::string_view text) {
+  WordSet set;
+  if (text == "any") {
+    set.add(Word::kInternet);
+    set.add(Word::kPrivate);
+    set.add(Word::kOnlink);
+    return set;
+  }
+  const auto found = std::ranges::find(kWordNames, text);
+  if (found == kWordNames.end()) return std::nullopt;
+  set.add(static_cast<Word>(1U << static_cast<unsigned>(found - kWordNames.begin())));
+  return set;
+}
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+Problem problem_of(std::string_view text, net::PrefixError error) {
+  const auto slash = text.find('/');
+  const auto address = text.substr(0, slash);
+  switch (error) {
+    case net::PrefixError::kHostBitsSet: {
+      unsigned length = 0;
+      const auto digits = text.substr(slash + 1);
+      std::from_chars(digits.data(), digits.data() + digits.size(), length);
+      const auto fixed = net::Prefix::containing(*net::parse_ip(address), length);
+      return {Code::kHostBits, std::string{text} + " has host bits set; did you mean " +
+                                   net::to_string(fixed) + " or the single address " + std::string{address} +
+                                   "?"};
+    }
+    case net::PrefixError::kBadLength:
+      return {Code::kBadPrefixLength, "prefix length " + quote(text.substr(slash + 1)) +
+                                          " is not a number from 0 to " +
+                                          (net::parse_ipv4(address) ? "32" : "128")};
+    case net::PrefixError::kBadAddress: break;
+  }
+  return {Code::kBadDestination, quote(text) + " is not an address; write it in full, without leading zeros"};
+}
+
+std::optional<std::uint16_t> parse_port_number(std::string_view text) {
+  std::uint16_t value = 0;
+  if (text.empty() || text.front() == '0' || !is_digit(text.front())) return std::nullopt;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+bool is_policy_name(std::string_view text) {
+  return !text.empty() && text.size() <= 63 &&
+         std::ranges::all_of(text, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || c == '-'; });
+}
+
+std::expected<DestinationValue, Problem> parse_destination(std::string_view text) {
+  if (const auto word = parse_word(text)) return *word;
+  const auto prefix = net::parse_prefix(text);
+  if (prefix) {
+    static const auto kMapped = *net::parse_prefix("::ffff:0:0/96");
+    if (kMapped.contains(*prefix))
+      return std::unexpected(
+          Problem{Code::kBadDestination,
+                  std::string{text} + " is an IPv4 address in IPv6 form; write the IPv4 address"});
+    return *prefix;
+  }
+  const auto last_label = text.substr(text.find_last_of('.') + 1);
+  const bool looks_numeric =
+      text.find_first_of(":/") != std::string_view::npos ||
+      (text.find('.') != std::string_view::npos && std::ranges::all_of(last_label, is_digit));
+  if (prefix.error() != net::PrefixError::kBadAddress || looks_numeric)
+    return std::unexpected(problem_of(text, prefix.error()));
+  if (text.find('.') != std::string_view::npos || text.starts_with('*'))
+    return std::unexpected(Problem{
+        Code::kNameDestination,
+        "names such as " + quote(text) + " are not supported yet in this version; write addresses or CIDRs"});
+  return std::unexpected(
+      Problem{Code::kBadDestination,
+              quote(text) + " is neither a word, an address nor a CIDR" + did_you_mean(text, kWordNames)});
+}
+
+std::expected<PortRange, Problem> parse_ports(std::string_view text) {
+  if (text == "icmp/echo") return PortRange{.protocol = flow::Protocol::kIcmpEcho};
+  const auto slash = text.find('/');
+  const auto protocol = text.substr(0, slash);
+  const auto bad = [&](Code code, std::string message) {
+    return std::unexpected(Problem{code, std::move(message)});
+  };
+  PortRange range;
+  if (protocol == "udp")
+    range.protocol = flow::Protocol::kUdp;
+  else if (protocol != "tcp")
+    return bad(Code::kBadPort, quote(text) + " is not a protocol with ports; " + std::string{kPortForms});
+  if (slash == std::string_view::npos) return range;
+  const auto numbers = text.substr(slash + 1);
+  const auto dash = numbers.find('-');
+  const auto first = parse_port_number(numbers.substr(0, dash));
+  const auto last = dash == std::string_view::npos ? first : parse_port_number(numbers.substr(dash + 1));
+  if (!first || !last)
+    return bad(Code::kBadPort,
+               quote(text) + " is not a port from 1 to 65535 or a range; " + std::string{kPortForms});
+  if (*first > *last)
+    return bad(Code::kReversedRange, "port range " + std::string{numbers} + " is reversed; write " +
+                                         std::to_string(*last) + "-" + std::to_string(*first));
+  range.first = *first;
+  range.last = *last;
+  return range;
+}
+
+}  // namespace cordon::policy
