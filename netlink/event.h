@@ -52,11 +52,13 @@ struct Route {
   friend bool operator==(const Route&, const Route&) = default;
 };
 
-// `present`: new or changed; otherwise removed.
+// `present`: new or changed; otherwise removed. `replaces`: it took the place of another one, which the
+// kernel does not announce as removed.
 template <class T>
 struct Change {
   T value;
   bool present = true;
+  bool replaces = false;
 };
 using Event = std::variant<Change<Link>, Change<Address>, Change<Route>>;
 

@@ -40,6 +40,13 @@ class HostState {
   struct Effect {
     bool gained = false;
     bool changed = false;  // anything that a decision can depend on: gained, lost, uplinks, links
+    // The kernel drops or replaces routes here without saying which: only a new dump tells.
+    bool needs_dump = false;
+    void add(const Effect& other) {
+      gained |= other.gained;
+      changed |= other.changed;
+      needs_dump |= other.needs_dump;
+    }
   };
 
   Effect apply(const Event& event, base::Instant now);
@@ -93,13 +100,14 @@ class HostState {
   };
 
   static bool covers(const Set& set, const net::IpAddress& address);
-  Effect hold(HolderKind kind, const net::Prefix& prefix, std::uint32_t interface, std::uint32_t table,
-              bool present, base::Instant now);
-  Effect apply_link(const Change<Link>& change);
+  Effect hold(const Key& key, bool present, base::Instant now);
+  void forget_interface(std::uint32_t index, base::Instant now);
+  Effect apply_link(const Change<Link>& change, base::Instant now);
   Effect apply_address(const Change<Address>& change, base::Instant now);
   Effect apply_route(const Change<Route>& change, base::Instant now);
   void rebuild();
 
+  bool dumping_ = false;  // the sets are rebuilt once, at the end of a dump
   std::map<Key, Holder> holders_;
   std::map<std::uint32_t, Link> links_;
   std::map<OnlinkKey, bool> onlink_;     // value: confirmed by the running dump

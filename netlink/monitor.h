@@ -40,14 +40,14 @@ class Monitor {
   Monitor(Socket events, Socket dumps, Fib fib)
       : events_(std::move(events)), dumps_(std::move(dumps)), fib_(std::move(fib)) {}
   base::Result<void> dump(base::Instant now);
-  base::Result<bool> dump_one(std::uint16_t type, base::Instant now);
+  base::Result<bool> dump_one(std::uint16_t type, base::Bytes request, base::Instant now);
 
   Socket events_;
   Socket dumps_;
   Fib fib_;
   HostState state_;
   bool stale_ = true;
-  bool dump_changed_ = false;
+  HostState::Effect dump_effect_;
   std::uint64_t overruns_ = 0;
 };
 

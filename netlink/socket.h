@@ -36,8 +36,9 @@ class Socket {
 
   // Sends one request (type, payload) and returns its sequence number.
   base::Result<std::uint32_t> request(std::uint16_t type, std::uint16_t flags, base::Bytes payload);
-  // Receives one packet and calls `visit` for each message of it. `wait`: block for it.
-  ReceiveResult receive(bool wait, const std::function<void(const Message&)>& visit);
+  // Receives one packet and calls `visit` for each message of it. Never waits: rtnetlink has queued the
+  // answer by the time request() returns, and makes the next part of a dump when the previous one is read.
+  ReceiveResult receive(const std::function<void(const Message&)>& visit);
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:

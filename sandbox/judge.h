@@ -78,9 +78,10 @@ class Judge {
                         base::Instant now) = 0;
   virtual void on_spoof(const flow::SpoofReport& report, base::Instant now) = 0;
   virtual void on_counters(const CounterValues& values, base::Instant now) = 0;
-  // Called about once a second and before exit: summaries of aggregated records, expiry of remembered
-  // addresses.
+  // Summaries of aggregated records, expiry of remembered addresses. Called at tick_due() and before exit;
+  // Instant::never(): nothing waits.
   virtual void on_tick(base::Instant now) = 0;
+  [[nodiscard]] virtual base::Instant tick_due() const = 0;
 };
 
 }  // namespace cordon::sandbox

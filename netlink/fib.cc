@@ -1,0 +1,73 @@
+#include "netlink/fib.h"
+
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "netlink/parse.h"
+
+namespace cordon::netlink {
+namespace {
+
+std::size_t slot_of(const net::IpAddress& address, std::size_t slots) {
+  // A direct-mapped cache: a collision costs a system call, so a plain hash will do.
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const std::uint8_t byte : address.bytes()) hash = (hash ^ byte) * 0x100000001b3ULL;
+  return static_cast<std::size_t>(hash >> 32U) % slots;
+}
+
+// net/ipv4/route.c and net/ipv6/route.c answer a reject route with its errno.
+RouteType type_of_errno(int error) {
+  switch (error) {
+    case EACCES: return RouteType::kProhibit;
+    case EINVAL: return RouteType::kBlackhole;
+    default: return RouteType::kUnreachable;
+  }
+}
+
+}  // namespace
+
+base::Result<Fib> Fib::open() { return Fib{CORDON_TRY(Socket::open())}; }
+
+base::Result<FibAnswer> Fib::lookup(const net::IpAddress& destination) {
+  Entry& entry = (*cache_)[slot_of(destination, kEntries)];
+  if (entry.generation == generation_ && entry.destination == destination) return entry.answer;
+  const FibAnswer answer = CORDON_TRY(lookup_fresh(destination));
+  entry = {generation_, destination, answer};
+  return answer;
+}
+
+base::Result<FibAnswer> Fib::lookup_fresh(const net::IpAddress& destination) {
+  struct {
+    rtmsg header;
+    rtattr attribute;
+    std::array<std::uint8_t, 16> address;
+  } request{};
+  static_assert(sizeof request == sizeof(rtmsg) + sizeof(rtattr) + 16);
+  const auto bytes = destination.bytes();
+  request.header.rtm_family = destination.is_v4() ? AF_INET : AF_INET6;
+  request.header.rtm_dst_len = static_cast<unsigned char>(destination.bit_count());
+  request.attribute.rta_type = RTA_DST;
+  request.attribute.rta_len = static_cast<unsigned short>(sizeof(rtattr) + bytes.size());
+  std::memcpy(request.address.data(), bytes.data(), bytes.size());
+  const std::size_t size = sizeof request - 16 + bytes.size();
+  const auto sequence = CORDON_TRY(socket_.request(RTM_GETROUTE, 0, base::as_bytes(&request, size)));
+
+  std::optional<FibAnswer> answer;
+  constexpr int kMaxPackets = 16;  // late answers to an earlier, failed request
+  for (int i = 0; i < kMaxPackets && !answer; ++i) {
+    const auto result = socket_.receive([&](const Message& message) {
+      if (message.sequence != sequence) return;
+      if (const auto error = parse_error(message))
+        answer = FibAnswer{.type = type_of_errno(*error)};
+      else if (auto parsed = parse_fib_answer(message))
+        answer = *parsed;
+    });
+    if (result == ReceiveResult::kEmpty || result == ReceiveResult::kFailed) break;
+  }
+  if (!answer) return base::fail("RTM_GETROUTE", to_string(destination) + ": no answer");
+  return *answer;
+}
+
+}  // namespace cordon::netlink

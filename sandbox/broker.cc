@@ -1,0 +1,230 @@
+#include "sandbox/broker.h"
+
+#include <sys/epoll.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+
+namespace cordon::sandbox {
+namespace {
+
+constexpr int kEventsPerTurn = 256;
+constexpr int kMessagesPerTurn = 128;
+constexpr base::Duration kTimeoutScan = std::chrono::seconds{1};
+
+}  // namespace
+
+Broker::Broker(BrokerOptions options, Judge& judge, base::Fd control)
+    : options_(std::move(options)),
+      judge_(judge),
+      control_(std::move(control)),
+      table_(options_.max_slots),
+      tokens_(options_.new_flows_burst) {}
+
+base::Result<void> Broker::watch(int fd, std::uint32_t events, std::uint64_t data) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = data;
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+    return base::fail_errno("epoll_ctl", "broker");
+  return {};
+}
+
+base::Result<void> Broker::start() {
+  epoll_ = base::Fd{::epoll_create1(EPOLL_CLOEXEC)};
+  if (!epoll_) return base::fail_errno("epoll_create1");
+  CORDON_TRY(watch(control_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kControl)));
+  if (judge_.poll_fd() >= 0)
+    CORDON_TRY(watch(judge_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kJudge)));
+  tokens_at_ = base::monotonic_now();
+  reviewed_epoch_ = judge_.epoch();
+
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return base::fail_errno("getrlimit");
+  const auto room =
+      files.rlim_cur > options_.descriptor_reserve ? files.rlim_cur - options_.descriptor_reserve : 0;
+  flow_limit_ = static_cast<std::uint32_t>(std::min<rlim_t>(room, options_.max_flows));
+  if (flow_limit_ == 0) return base::fail("RLIMIT_NOFILE", "too low for a single flow: raise it (ulimit -n)");
+  return {};
+}
+
+base::Result<void> Broker::run() {
+  if (control_.send(control::Ready{}) != SendStatus::kSent) return {};  // the launcher is gone
+  while (CORDON_TRY(turn(-1))) {
+  }
+  const base::Instant now = base::monotonic_now();
+  cut_all(now);
+  judge_.on_tick(now);
+  return {};
+}
+
+int Broker::wait_time(int wait_ms, base::Instant now) const {
+  if (review_left_ > 0) return 0;
+  const base::Instant due = std::min(next_timeout_scan_, judge_.tick_due());
+  if (due == base::Instant::never()) return wait_ms;
+  const auto left = due <= now ? 0 : std::chrono::ceil<std::chrono::milliseconds>(due - now).count();
+  const int bounded = static_cast<int>(std::min<std::int64_t>(left, 3'600'000));
+  return wait_ms < 0 ? bounded : std::min(wait_ms, bounded);
+}
+
+base::Result<bool> Broker::turn(int wait_ms) {
+  std::array<epoll_event, kEventsPerTurn> events{};
+  const int count =
+      ::epoll_wait(epoll_.get(), events.data(), kEventsPerTurn, wait_time(wait_ms, base::monotonic_now()));
+  if (count < 0 && errno != EINTR) return base::fail_errno("epoll_wait");
+  const base::Instant now = base::monotonic_now();
+  drained_ = false;
+  bool channel_readable = false;
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<std::size_t>(i)];
+    const auto slot = static_cast<std::uint32_t>(event.data.u64);
+    switch (static_cast<Source>(slot)) {
+      case Source::kControl: on_control(now); break;
+      case Source::kChannel:
+        if ((event.events & EPOLLOUT) != 0) flush_answers();
+        channel_readable = (event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
+        break;
+      case Source::kJudge: drain(now); break;
+      default: on_connect_event(slot, static_cast<std::uint32_t>(event.data.u64 >> 32U)); break;
+    }
+  }
+  if (channel_readable) on_channel(now);
+  if (!finished_.empty()) check_finished(now);
+  if (judge_.epoch() != reviewed_epoch_) {
+    reviewed_epoch_ = judge_.epoch();
+    review_left_ = table_.size();
+  }
+  if (review_left_ > 0) review(now);
+  tick(now);
+  return !stop_;
+}
+
+void Broker::drain(base::Instant now) {
+  (void)judge_.drain(now);  // what it found shows in epoch(); a stale judge denies
+  drained_ = true;
+}
+
+void Broker::on_control(base::Instant now) {
+  constexpr int kMessages = 16;
+  for (int i = 0; i < kMessages && !stop_; ++i) {
+    auto message = control_.receive();
+    if (!message) {
+      // A launcher that is gone or talks nonsense: nobody is left to serve.
+      stop_ = message.error() != ReceiveStop::kEmpty;
+      return;
+    }
+    if (auto* fresh = std::get_if<control::NewTranslator>(&*message))
+      adopt_channel(std::move(fresh->channel), now);
+    else if (const auto* resolvers = std::get_if<control::Resolvers>(&*message))
+      judge_.set_resolvers(resolvers->servers);
+    else
+      stop_ = true;
+  }
+}
+
+void Broker::adopt_channel(base::Fd channel, base::Instant now) {
+  drop_channel(now);
+  channel_.emplace(std::move(channel));
+  writable_watched_ = false;
+  if (!watch(channel_->poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kChannel))) channel_.reset();
+}
+
+void Broker::drop_channel(base::Instant now) {
+  if (channel_) {
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, channel_->poll_fd(), nullptr);
+    channel_.reset();
+  }
+  answers_.clear();
+  cut_all(now);
+}
+
+void Broker::watch_channel(bool writable) {
+  if (!channel_ || writable == writable_watched_) return;
+  writable_watched_ = writable;
+  epoll_event event{};
+  // While answers wait, requests wait too: otherwise the translator could make the queue grow without end.
+  event.events = writable ? EPOLLOUT : EPOLLIN;
+  event.data.u64 = static_cast<std::uint32_t>(Source::kChannel);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, channel_->poll_fd(), &event);
+}
+
+void Broker::violation(Violation reason, base::Instant now) {
+  ++counters_.violations;
+  if (control_.send(control::KillTranslator{reason}) != SendStatus::kSent) stop_ = true;
+  drop_channel(now);
+}
+
+void Broker::on_channel(base::Instant now) {
+  for (int i = 0; i < kMessagesPerTurn && channel_ && answers_.empty(); ++i) {
+    auto message = channel_->receive();
+    if (message) {
+      on_message(*message, now);
+      continue;
+    }
+    if (message.error() == ReceiveStop::kViolation)
+      violation(channel_->violation(), now);
+    else if (message.error() == ReceiveStop::kClosed)
+      drop_channel(now);
+    return;
+  }
+}
+
+void Broker::on_message(FromTranslator& message, base::Instant now) {
+  if (const auto* request = std::get_if<FlowRequest>(&message))
+    on_request(*request, now);
+  else if (const auto* close = std::get_if<FlowClose>(&message))
+    on_close(*close, now);
+  else if (const auto* spoof = std::get_if<flow::SpoofReport>(&message))
+    judge_.on_spoof(*spoof, now);
+  else
+    judge_.on_counters(std::get<CounterReport>(message).values, now);
+}
+
+void Broker::tick(base::Instant now) {
+  if (now >= next_timeout_scan_) {
+    time_out(now);
+    next_timeout_scan_ = now + kTimeoutScan;
+  }
+  if (pending_ == 0)
+    next_timeout_scan_ = base::Instant::never();
+  else if (next_timeout_scan_ == base::Instant::never())
+    next_timeout_scan_ = now + kTimeoutScan;
+  if (now >= judge_.tick_due()) judge_.on_tick(now);
+}
+
+SendStatus Broker::send(const Answer& answer) {
+  switch (answer.kind) {
+    case Answer::Kind::kGrant: {
+      BrokerFlow* flow = table_.find(answer.id);
+      if (flow == nullptr || flow->state != BrokerFlow::State::kGranted)
+        return SendStatus::kSent;  // closed since
+      const SendStatus status = channel_->send_grant(answer.id, flow->socket.get(), answer.path_mtu, 0);
+      flow->grant_waits = status == SendStatus::kFull;
+      return status;
+    }
+    case Answer::Kind::kRefuse: return channel_->send_refuse(answer.id, answer.how);
+    case Answer::Kind::kRevoke: return channel_->send_revoke(answer.id, answer.how);
+  }
+  return SendStatus::kSent;
+}
+
+// A closed channel is noticed by its end-of-file, not here.
+void Broker::answer(const Answer& answer) {
+  if (!channel_) return;
+  if (answers_.empty() && send(answer) != SendStatus::kFull) return;
+  if (BrokerFlow* flow = table_.find(answer.id); flow != nullptr && answer.kind == Answer::Kind::kGrant)
+    flow->grant_waits = true;
+  answers_.push_back(answer);
+  watch_channel(true);
+}
+
+void Broker::flush_answers() {
+  while (!answers_.empty() && channel_) {
+    if (send(answers_.front()) == SendStatus::kFull) return;
+    answers_.pop_front();
+  }
+  watch_channel(false);
+}
+
+}  // namespace cordon::sandbox

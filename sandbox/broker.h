@@ -1,0 +1,143 @@
+// The broker: the process that opens every host socket, and the only one that can.
+//
+// It reads flow requests from a translator it takes for hostile, asks the Judge (judge.h), opens and connects
+// the socket itself, checks again once the connection stands, and hands over a descriptor of which it keeps a
+// duplicate, so that it can cut the flow later. One thread, one epoll set: control (launcher), channel
+// (translator), the judge's netlink socket, and those connects that did not finish at once.
+//
+// One flow: request -> limits -> drain, judge -> socket, options, bind to the interface the FIB names ->
+// connect -> [epoll] -> drain, judge again if anything changed, look at the socket itself -> grant. The
+// requests of one wake-up are worked as a batch that shares both drains. That keeps the order the proof
+// needs: each connection stands (or has failed: a refusal tells something too) before a drain, and the guest
+// learns of it only after that drain. So no payload byte ever goes to, or comes from, a TCP service on an
+// address that became the host's in between.
+//
+// A UDP or echo socket refuses all datagrams from before bind() until after connect(): nothing a stranger
+// sent in between is read as the peer's. Cutting: see broker_socket.h. Around each batch of cuts the launcher
+// is told, and kills the translator when the cuts do not finish in time.
+//
+// Answers that find the channel full wait in order, and no further requests are read meanwhile.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/fd.h"
+#include "core/base/time.h"
+#include "sandbox/broker_socket.h"
+#include "sandbox/broker_table.h"
+#include "sandbox/channel.h"
+#include "sandbox/control.h"
+#include "sandbox/judge.h"
+
+namespace cordon::sandbox {
+
+struct BrokerOptions {
+  std::uint32_t max_slots = 65536;  // slot numbers a translator may use
+  std::uint32_t max_flows = 16384;  // live and pending together
+  std::uint32_t max_pending = 4096;
+  double new_flows_per_second = 50'000;
+  double new_flows_burst = 20'000;
+  std::uint32_t descriptor_reserve = 64;  // kept free below RLIMIT_NOFILE
+  base::Duration connect_timeout = std::chrono::seconds{75};
+  // Tests: called when a connect() has an outcome and the second check has not begun.
+  std::function<void(const flow::Tuple&)> before_second_check;
+};
+
+struct BrokerCounters {
+  std::uint64_t requests = 0;
+  std::uint64_t granted = 0;
+  std::uint64_t denied = 0;       // by the judge, before anything was opened
+  std::uint64_t denied_late = 0;  // by the second check
+  std::uint64_t unreachable = 0;
+  std::uint64_t limited = 0;
+  std::uint64_t cut = 0;
+  std::uint64_t closed = 0;
+  std::uint64_t aborted = 0;        // closed by the guest while pending
+  std::uint64_t unknown_close = 0;  // crossed a refusal, or nonsense
+  std::uint64_t violations = 0;
+};
+
+class Broker {
+ public:
+  Broker(BrokerOptions options, Judge& judge, base::Fd control);
+
+  // Makes the epoll set; before lockdown.
+  base::Result<void> start();
+  // Says Ready and serves until Stop or until the launcher is gone.
+  base::Result<void> run();
+  // One turn of the loop; waits at most `wait_ms` (-1: until something happens). False: stop.
+  base::Result<bool> turn(int wait_ms);
+
+  [[nodiscard]] const BrokerCounters& counters() const { return counters_; }
+  [[nodiscard]] std::uint32_t flows() const { return table_.size(); }
+  [[nodiscard]] std::uint32_t pending() const { return pending_; }
+
+ private:
+  struct Answer {
+    flow::Id id;
+    enum class Kind : std::uint8_t { kGrant, kRefuse, kRevoke } kind;
+    flow::RefuseHow how;
+    std::uint32_t path_mtu;
+  };
+  enum class Source : std::uint32_t { kControl = 0xfffffff0U, kChannel, kJudge };
+
+  // broker.cc: the loop and its sources
+  base::Result<void> watch(int fd, std::uint32_t events, std::uint64_t data);
+  void watch_channel(bool writable);
+  void on_control(base::Instant now);
+  void on_channel(base::Instant now);
+  void on_message(FromTranslator& message, base::Instant now);
+  void violation(Violation reason, base::Instant now);
+  void adopt_channel(base::Fd channel, base::Instant now);
+  void drop_channel(base::Instant now);
+  void tick(base::Instant now);
+  void drain(base::Instant now);
+  [[nodiscard]] int wait_time(int wait_ms, base::Instant now) const;
+
+  // broker_flows.cc: the life of a flow
+  void on_request(const FlowRequest& request, base::Instant now);
+  std::optional<Limit> over_limit(base::Instant now);
+  void open_flow(flow::Id id, const flow::Tuple& tuple, const Verdict& verdict, base::Instant now);
+  void on_connect_event(std::uint32_t slot, std::uint32_t generation);
+  void finish(std::uint32_t slot, BrokerFlow& flow, int error);
+  void check_finished(base::Instant now);
+  void second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant now);
+  void refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& verdict, Cut why, base::Instant now);
+  void on_close(const FlowClose& close, base::Instant now);
+  void stop_waiting(BrokerFlow& flow);
+  void time_out(base::Instant now);
+  void review(base::Instant now);
+  void cut_all(base::Instant now);
+  void answer(const Answer& answer);
+  [[nodiscard]] SendStatus send(const Answer& answer);
+  void flush_answers();
+
+  BrokerOptions options_;
+  Judge& judge_;
+  control::BrokerControl control_;
+  std::optional<BrokerChannel> channel_;
+  base::Fd epoll_;
+  BrokerTable table_;
+  std::vector<flow::Id> finished_;  // have an outcome, wait for the second check at the end of the turn
+  std::deque<Answer> answers_;      // found the channel full
+  std::vector<int> port_sockets_;   // scratch
+  BrokerCounters counters_;
+  double tokens_ = 0;
+  base::Instant tokens_at_;
+  base::Instant next_timeout_scan_ = base::Instant::never();
+  std::uint32_t pending_ = 0;
+  std::uint32_t flow_limit_ = 0;
+  std::uint32_t review_left_ = 0;  // entries of table_.live(), from the front, still to be judged again
+  std::uint32_t reviewed_epoch_ = 0;
+  std::uint32_t revoke_serial_ = 0;
+  bool drained_ = false;  // since the last message of this turn was read
+  bool writable_watched_ = false;
+  bool stop_ = false;
+};
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,297 @@
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "sandbox/broker.h"
+
+namespace cordon::sandbox {
+namespace {
+
+using State = BrokerFlow::State;
+
+constexpr std::uint32_t kReviewsPerTurn = 512;
+// Beyond this many flows of one guest port a further one gets another port: sharing costs two calls per flow.
+constexpr std::size_t kMaxSharedPort = 64;
+// The loopback interface's MTU is at least this; a real path's hardly ever.
+constexpr std::uint32_t kLoopbackLikeMtu = 65535;
+
+FlowView view(const BrokerFlow& flow) {
+  return {.tuple = flow.tuple, .dialed = flow.dial, .token = flow.token, .started = flow.started};
+}
+
+void adopt(BrokerFlow& flow, const Verdict& verdict, std::uint32_t epoch) {
+  flow.epoch = epoch;
+  flow.token = verdict.token;
+  flow.local_service = verdict.local_service;
+}
+
+}  // namespace
+
+std::optional<Limit> Broker::over_limit(base::Instant now) {
+  const double elapsed = std::chrono::duration<double>(now - tokens_at_).count();
+  tokens_at_ = now;
+  tokens_ = std::min(options_.new_flows_burst, tokens_ + elapsed * options_.new_flows_per_second);
+  if (tokens_ < 1) return Limit::kNewFlows;
+  if (table_.size() >= flow_limit_ || pending_ >= options_.max_pending) return Limit::kConnections;
+  tokens_ -= 1;
+  return std::nullopt;
+}
+
+void Broker::on_request(const FlowRequest& request, base::Instant now) {
+  ++counters_.requests;
+  // Our own translator never names a slot twice without a close between, nor one it does not have.
+  if (request.id.slot >= table_.max_slots() || table_.at(request.id.slot) != nullptr) {
+    violation(Violation::kSlotOrGeneration, now);
+    return;
+  }
+  const auto refuse = [&](flow::RefuseHow how) { answer({request.id, Answer::Kind::kRefuse, how, 0}); };
+  if (const auto limit = over_limit(now)) {
+    ++counters_.limited;
+    judge_.on_limit(request.tuple, *limit, now);
+    refuse(flow::RefuseHow::kReject);
+    return;
+  }
+  if (!drained_) drain(now);
+  const Verdict verdict = judge_.judge(request.tuple, now);
+  if (!verdict.allow) {
+    ++counters_.denied;
+    judge_.on_denied(request.tuple, verdict, now);
+    refuse(verdict.how);
+    return;
+  }
+  open_flow(request.id, request.tuple, verdict, now);
+}
+
+void Broker::open_flow(flow::Id id, const flow::Tuple& tuple, const Verdict& verdict, base::Instant now) {
+  port_sockets_.clear();
+  std::uint32_t sharing = 0;
+  if (tuple.protocol != flow::Protocol::kTcp) {
+    for (std::uint32_t next = table_.same_port(tuple, verdict.dial.address.family());
+         next != 0 && sharing <= kMaxSharedPort; ++sharing) {
+      const BrokerFlow* other = table_.at(next - 1);
+      if (other->socket.valid()) port_sockets_.push_back(other->socket.get());
+      next = other->next_same_port;
+    }
+  }
+  if (sharing > kMaxSharedPort) port_sockets_.clear();  // the bind then fails, and any port will do
+  OpenedSocket opened = open_socket(tuple, verdict, port_sockets_);
+
+  if (opened.error == EMFILE || opened.error == ENFILE) {
+    ++counters_.limited;
+    judge_.on_limit(tuple, Limit::kDescriptors, now);
+    answer({id, Answer::Kind::kRefuse, flow::RefuseHow::kReject, 0});
+    return;
+  }
+  BrokerFlow& flow = table_.insert(id);
+  flow.tuple = tuple;
+  flow.dial = verdict.dial;
+  flow.scope_id = verdict.scope_id;
+  flow.bind_interface = verdict.bind_interface;
+  flow.started = now;
+  flow.socket = std::move(opened.socket);
+  flow.state = State::kConnecting;
+  adopt(flow, verdict, judge_.epoch());
+  if (opened.kept_port && flow.socket.valid()) table_.link_port(id.slot);
+  ++pending_;
+  if (opened.error != EINPROGRESS) {
+    finish(id.slot, flow, opened.error);
+    return;
+  }
+  const std::uint64_t data = (std::uint64_t{id.generation} << 32U) | id.slot;
+  if (!watch(flow.socket.get(), EPOLLOUT | EPOLLONESHOT, data)) finish(id.slot, flow, ENOBUFS);
+}
+
+void Broker::finish(std::uint32_t slot, BrokerFlow& flow, int error) {
+  flow.state = State::kFinished;
+  flow.error = error;
+  --pending_;
+  finished_.push_back({slot, flow.generation});
+}
+
+// The set keeps a socket whose other descriptor is open elsewhere, so leaving it is always explicit.
+void Broker::stop_waiting(BrokerFlow& flow) {
+  if (flow.state != State::kConnecting) return;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, flow.socket.get(), nullptr);
+}
+
+void Broker::on_connect_event(std::uint32_t slot, std::uint32_t generation) {
+  BrokerFlow* flow = table_.find({slot, generation});
+  if (flow == nullptr || flow->state != State::kConnecting) return;
+  const int error = connect_outcome(flow->socket.get(), flow->dial, flow->scope_id);
+  if (error == EINPROGRESS) {
+    epoll_event event{};
+    event.events = EPOLLOUT | EPOLLONESHOT;
+    event.data.u64 = (std::uint64_t{generation} << 32U) | slot;
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, flow->socket.get(), &event);
+    return;
+  }
+  stop_waiting(*flow);
+  finish(slot, *flow, error);
+}
+
+void Broker::check_finished(base::Instant now) {
+  if (options_.before_second_check) {
+    for (const flow::Id id : finished_)
+      if (const BrokerFlow* flow = table_.find(id)) options_.before_second_check(flow->tuple);
+  }
+  // After every outcome of this batch, before any of them is told.
+  drain(now);
+  for (const flow::Id id : finished_) {
+    BrokerFlow* flow = table_.find(id);
+    if (flow != nullptr && flow->state == State::kFinished) second_check(id.slot, *flow, now);
+  }
+  finished_.clear();
+}
+
+void Broker::refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& verdict, Cut why,
+                         base::Instant now) {
+  ++counters_.denied_late;
+  judge_.on_cut(view(flow), verdict, why, false, false, now);
+  // Nothing was sent; the service sees a reset at most.
+  if (flow.socket.valid()) end_socket(std::move(flow.socket), flow.tuple.protocol, flow::CloseHow::kReset);
+  answer({{slot, flow.generation}, Answer::Kind::kRefuse, verdict.how, 0});
+  table_.erase(slot);
+}
+
+void Broker::second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant now) {
+  const flow::Id id{slot, flow.generation};
+  if (flow.epoch != judge_.epoch()) {
+    const Verdict again = judge_.judge(flow.tuple, now);
+    if (!again.allow) {
+      refuse_late(slot, flow, again, Cut::kVerdict, now);
+      return;
+    }
+    adopt(flow, again, judge_.epoch());
+  }
+  if (flow.error != 0) {
+    ++counters_.unreachable;
+    judge_.on_unreachable(view(flow), flow.error, now);
+    answer({id, Answer::Kind::kRefuse, refusal_for(flow.error), 0});
+    table_.erase(slot);
+    return;
+  }
+  const SocketFacts facts = look_at(flow.socket.get(), flow.dial.address.family());
+  if (!flow.local_service) {
+    Verdict verdict;
+    verdict.dial = flow.dial;
+    verdict.bind_interface = flow.bind_interface;
+    verdict.scope_id = flow.scope_id;
+    verdict.token = flow.token;
+    const bool elsewhere = !facts.peer || facts.peer->address != flow.dial.address;
+    const bool itself = !facts.local || facts.local->address == flow.dial.address;
+    if (elsewhere || itself ||
+        (facts.path_mtu >= kLoopbackLikeMtu && !judge_.route_is_remote(flow.tuple, verdict))) {
+      refuse_late(slot, flow, verdict, Cut::kBecameLocal, now);
+      return;
+    }
+  }
+  flow.state = State::kGranted;
+  ++counters_.granted;
+  judge_.on_allowed(view(flow), now);
+  answer({id, Answer::Kind::kGrant, {}, facts.path_mtu});
+}
+
+void Broker::on_close(const FlowClose& close, base::Instant now) {
+  BrokerFlow* flow = table_.find(close.id);
+  if (flow == nullptr) {
+    ++counters_.unknown_close;
+    return;
+  }
+  switch (flow->state) {
+    case State::kConnecting:
+      stop_waiting(*flow);
+      --pending_;
+      ++counters_.aborted;
+      break;
+    case State::kFinished: ++counters_.aborted; break;
+    case State::kGranted:
+      ++counters_.closed;
+      end_socket(std::move(flow->socket), flow->tuple.protocol, close.how);
+      judge_.on_ended(view(*flow), close.reason, close.volumes, now);
+      break;
+    case State::kAwaitingClose:
+      judge_.on_ended(view(*flow), flow::EndReason::kRevoked, close.volumes, now);
+      break;
+    case State::kFree: return;
+  }
+  table_.erase(close.id.slot);
+}
+
+void Broker::time_out(base::Instant now) {
+  for (const std::uint32_t slot : table_.live()) {
+    BrokerFlow& flow = *table_.at(slot);
+    if (flow.state != State::kConnecting || now - flow.started < options_.connect_timeout) continue;
+    stop_waiting(flow);
+    finish(slot, flow, ETIMEDOUT);
+  }
+  if (!finished_.empty()) check_finished(now);
+}
+
+// Judges live flows again, some per turn, newest first (an erased entry is replaced by the last, which has
+// been seen; new ones carry the new epoch), and cuts those that are denied now.
+void Broker::review(base::Instant now) {
+  struct Denied {
+    std::uint32_t slot;
+    Verdict verdict;
+  };
+  std::vector<Denied> denied;
+  for (std::uint32_t i = 0; i < kReviewsPerTurn && review_left_ > 0; ++i) {
+    review_left_ = std::min(review_left_, table_.size());
+    if (review_left_ == 0) break;
+    const std::uint32_t slot = table_.live()[--review_left_];
+    BrokerFlow& flow = *table_.at(slot);
+    if (flow.epoch == judge_.epoch() || flow.state == State::kAwaitingClose) continue;
+    const Verdict verdict = judge_.judge(flow.tuple, now);
+    if (verdict.allow)
+      adopt(flow, verdict, judge_.epoch());
+    else
+      denied.push_back({slot, verdict});
+  }
+  if (denied.empty()) return;
+
+  // The launcher's clock runs from Begin to End: a captured translator may hold a socket's lock.
+  const std::uint32_t serial = ++revoke_serial_;
+  if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
+  for (const Denied& entry : denied) {
+    BrokerFlow& flow = *table_.at(entry.slot);
+    if (flow.state == State::kGranted) cut_socket(flow.socket.get(), flow.tuple.protocol);
+  }
+  if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
+
+  for (const Denied& entry : denied) {
+    BrokerFlow& flow = *table_.at(entry.slot);
+    if (flow.state != State::kGranted || flow.grant_waits) {
+      if (flow.state == State::kConnecting) {
+        stop_waiting(flow);
+        --pending_;
+      }
+      refuse_late(entry.slot, flow, entry.verdict, Cut::kVerdict, now);
+      continue;
+    }
+    ++counters_.cut;
+    const bool exposed = flow.tuple.protocol != flow::Protocol::kTcp;
+    judge_.on_cut(view(flow), entry.verdict, Cut::kVerdict, true, exposed, now);
+    flow.socket.reset();
+    flow.state = State::kAwaitingClose;
+    answer({{entry.slot, flow.generation}, Answer::Kind::kRevoke, entry.verdict.how, 0});
+  }
+}
+
+// The translator is gone, or about to be killed.
+void Broker::cut_all(base::Instant now) {
+  finished_.clear();
+  while (table_.size() > 0) {
+    const std::uint32_t slot = table_.live().back();
+    BrokerFlow& flow = *table_.at(slot);
+    stop_waiting(flow);
+    if (flow.state == State::kGranted) {
+      judge_.on_cut(view(flow), {}, Cut::kTranslatorGone, true, false, now);
+      cut_socket(flow.socket.get(), flow.tuple.protocol);
+    }
+    table_.erase(slot);
+  }
+  pending_ = 0;
+  review_left_ = 0;
+}
+
+}  // namespace cordon::sandbox

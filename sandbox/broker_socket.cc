@@ -1,0 +1,193 @@
+#include "sandbox/broker_socket.h"
+
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include "core/net/sockaddr.h"
+
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
+
+namespace cordon::sandbox {
+namespace {
+
+// Unsent bytes the kernel takes per TCP socket before it stops us: deep enough for 64 KiB segments at full
+// speed, shallow enough that a slow path does not queue seconds of data.
+constexpr int kNotSentLowWater = 512 * 1024;
+constexpr int kDatagramBuffer = 4 * 1024 * 1024;  // the kernel caps it at rmem_max, wmem_max
+
+bool set(int fd, int level, int option, int value) {
+  return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+// Refuses every datagram. In place from before bind() until after connect(): a socket that is bound and not
+// yet connected takes datagrams from anybody.
+bool refuse_all(int fd) {
+  sock_filter nothing{BPF_RET | BPF_K, 0, 0, 0};
+  const sock_fprog program{1, &nothing};
+  return ::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
+}
+
+int connect_to(int fd, const net::Endpoint& dial, std::uint32_t scope_id) {
+  const net::SockAddr to = net::to_sockaddr(dial, scope_id);
+  return ::connect(fd, &to.generic, to.length) == 0 ? 0 : errno;
+}
+
+bool bind_port(int fd, net::Family family, net::Port port) {
+  const net::IpAddress any =
+      family == net::Family::kIpv4 ? net::IpAddress{net::Ipv4Address{}} : net::IpAddress{net::Ipv6Address{}};
+  const net::SockAddr at = net::to_sockaddr({any, port});
+  return ::bind(fd, &at.generic, at.length) == 0;
+}
+
+// Two flows of one guest port to different remotes: SO_REUSEADDR on all of ours, only around the bind, so
+// that a stranger who asks for the port later is still refused.
+bool bind_shared_port(int fd, net::Family family, net::Port port, std::span<const int> ours) {
+  for (const int other : ours) set(other, SOL_SOCKET, SO_REUSEADDR, 1);
+  set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  const bool bound = bind_port(fd, family, port);
+  set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+  for (const int other : ours) set(other, SOL_SOCKET, SO_REUSEADDR, 0);
+  return bound;
+}
+
+// Ports below 1024 are not tried: they need a privilege, and a service of the host may want them.
+bool keep_port(int fd, const flow::Tuple& tuple, net::Family family, std::span<const int> ours) {
+  constexpr std::uint16_t kFirstUnprivileged = 1024;
+  const bool echo = tuple.protocol == flow::Protocol::kIcmpEcho;
+  if (tuple.guest.port.number() == 0 || (!echo && tuple.guest.port.number() < kFirstUnprivileged))
+    return false;
+  if (ours.empty()) return bind_port(fd, family, tuple.guest.port);
+  return bind_shared_port(fd, family, tuple.guest.port, ours);
+}
+
+bool set_family_options(int fd, net::Family family, bool datagram) {
+  const bool v6 = family == net::Family::kIpv6;
+  if (v6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) return false;
+  if (!datagram) return true;
+  return v6 ? set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1) : set(fd, IPPROTO_IP, IP_RECVERR, 1);
+}
+
+int socket_protocol(flow::Protocol protocol, net::Family family) {
+  if (protocol == flow::Protocol::kTcp) return IPPROTO_TCP;
+  if (protocol == flow::Protocol::kUdp) return IPPROTO_UDP;
+  return family == net::Family::kIpv6 ? int{IPPROTO_ICMPV6} : int{IPPROTO_ICMP};
+}
+
+// A path MTU is left to the kernel (IP_PMTUDISC_WANT is the default): it fragments what is too long.
+void set_datagram_options(int fd, flow::Protocol protocol) {
+  if (protocol == flow::Protocol::kUdp) set(fd, SOL_UDP, UDP_GRO, 1);  // absent before Linux 5.0: no matter
+  set(fd, SOL_SOCKET, SO_RCVBUF, kDatagramBuffer);
+  set(fd, SOL_SOCKET, SO_SNDBUF, kDatagramBuffer);
+}
+
+void set_stream_options(int fd) {
+  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kNotSentLowWater);
+  set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+}  // namespace
+
+OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::span<const int> same_port) {
+  const net::Family family = verdict.dial.address.family();
+  const bool stream = tuple.protocol == flow::Protocol::kTcp;
+  OpenedSocket out;
+  base::Fd fd{::socket(family == net::Family::kIpv6 ? AF_INET6 : AF_INET,
+                       (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                       socket_protocol(tuple.protocol, family))};
+  const auto failed = [&out] {
+    out.error = errno == 0 ? EIO : errno;
+    return std::move(out);
+  };
+  if (!fd) return failed();
+  if (!set_family_options(fd.get(), family, !stream)) return failed();
+  if (verdict.bind_interface != 0 && !verdict.local_service &&
+      !set(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, static_cast<int>(verdict.bind_interface)))
+    return failed();
+  if (stream) {
+    set_stream_options(fd.get());
+  } else {
+    if (!refuse_all(fd.get())) return failed();
+    set_datagram_options(fd.get(), tuple.protocol);
+    out.kept_port = keep_port(fd.get(), tuple, family, same_port);
+  }
+  out.error = connect_to(fd.get(), verdict.dial, verdict.scope_id);
+  // A handshake with a near peer is often over before the call returns, and is then seen without epoll.
+  if (out.error == EINPROGRESS) out.error = connect_outcome(fd.get(), verdict.dial, verdict.scope_id);
+  if (!stream && out.error == 0) {
+    const int ignored = 0;
+    if (::setsockopt(fd.get(), SOL_SOCKET, SO_DETACH_FILTER, &ignored, sizeof ignored) != 0) return failed();
+  }
+  out.socket = std::move(fd);
+  return out;
+}
+
+int connect_outcome(int socket, const net::Endpoint& dial, std::uint32_t scope_id) {
+  const int error = connect_to(socket, dial, scope_id);
+  if (error == EALREADY) return EINPROGRESS;
+  return error == EISCONN ? 0 : error;
+}
+
+SocketFacts look_at(int socket, net::Family family) {
+  SocketFacts out;
+  net::SockAddr name;
+  name.length = sizeof name.storage;
+  if (::getsockname(socket, &name.generic, &name.length) == 0) out.local = net::from_sockaddr(name);
+  name.length = sizeof name.storage;
+  if (::getpeername(socket, &name.generic, &name.length) == 0) out.peer = net::from_sockaddr(name);
+  int mtu = 0;
+  socklen_t size = sizeof mtu;
+  const bool v6 = family == net::Family::kIpv6;
+  if (::getsockopt(socket, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size) == 0 &&
+      mtu > 0)
+    out.path_mtu = static_cast<std::uint32_t>(mtu);
+  return out;
+}
+
+void cut_socket(int socket, flow::Protocol protocol) {
+  if (protocol == flow::Protocol::kTcp) {
+    // shutdown() would still deliver everything that is queued.
+    sockaddr nobody{};
+    nobody.sa_family = AF_UNSPEC;
+    ::connect(socket, &nobody, sizeof nobody);
+    return;
+  }
+  refuse_all(socket);
+  set(socket, SOL_SOCKET, SO_LOCK_FILTER, 1);
+  ::shutdown(socket, SHUT_RDWR);
+}
+
+void end_socket(base::Fd socket, flow::Protocol protocol, flow::CloseHow how) {
+  // The other holder may have kept its descriptor: closing ours alone would leave it a socket nobody watches.
+  if (protocol != flow::Protocol::kTcp || how == flow::CloseHow::kReset) {
+    cut_socket(socket.get(), protocol);
+    return;
+  }
+  // It may also have set a lingering close, which would make ours wait.
+  const linger none{0, 0};
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  ::shutdown(socket.get(), SHUT_RDWR);
+}
+
+flow::RefuseHow refusal_for(int error) {
+  switch (error) {
+    case ECONNREFUSED:
+    case ECONNRESET: return flow::RefuseHow::kConnectionRefused;
+    case EHOSTUNREACH:
+    case EHOSTDOWN: return flow::RefuseHow::kHostUnreachable;
+    case ENETUNREACH:
+    case ENETDOWN:
+    case ENODEV:
+    case EINVAL: return flow::RefuseHow::kNetworkUnreachable;
+    case EACCES:
+    case EPERM: return flow::RefuseHow::kReject;
+    default: return flow::RefuseHow::kDrop;  // silence, as the guest would have met itself
+  }
+}
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,47 @@
+// The system calls of one flow's socket; no table, no policy. Every function is non-blocking, except that a
+// captured translator can hold the lock of a socket it shares: cut_socket() and end_socket() are the calls
+// that may meet it (control.h RevokeBegin).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "core/base/fd.h"
+#include "core/flow/types.h"
+#include "sandbox/judge.h"
+
+namespace cordon::sandbox {
+
+struct OpenedSocket {
+  base::Fd socket;  // invalid: socket() or an option failed, see error
+  int error = 0;    // errno; EINPROGRESS: the handshake is under way; 0: connected
+  bool kept_port = false;
+};
+
+// Opens, sets all options, binds to the verdict's interface and connects. UDP and echo try to keep the
+// guest's port (identifier); `same_port` are our own sockets that hold it, as they must agree for a moment.
+[[nodiscard]] OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict,
+                                       std::span<const int> same_port);
+
+// The outcome of a connect() under way: 0, EINPROGRESS or the error. Consumes the error.
+[[nodiscard]] int connect_outcome(int socket, const net::Endpoint& dial, std::uint32_t scope_id);
+
+// What the connected socket itself says.
+struct SocketFacts {
+  std::optional<net::Endpoint> local;
+  std::optional<net::Endpoint> peer;
+  std::uint32_t path_mtu = 0;
+};
+[[nodiscard]] SocketFacts look_at(int socket, net::Family family);
+
+// After this nothing leaves by the socket and nothing more arrives, whoever else holds it. TCP: the peer gets
+// a reset, what was queued is gone.
+void cut_socket(int socket, flow::Protocol protocol);
+// The flow's regular end. Graceful TCP: what was queued still goes out, then FIN.
+void end_socket(base::Fd socket, flow::Protocol protocol, flow::CloseHow how);
+
+// What a guest sees for a failed connect().
+[[nodiscard]] flow::RefuseHow refusal_for(int error);
+
+}  // namespace cordon::sandbox

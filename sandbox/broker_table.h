@@ -1,0 +1,86 @@
+// The broker's flows, by the translator's slot number.
+//
+// Records live in chunks made on first use, so a hostile slot number costs at most the whole table (max_slots
+// records) and an idle broker holds next to nothing. `live` lists the used slots densely for reviews. Flows
+// that kept their guest's port are chained per (protocol, family, port), because a second one needs them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "core/base/fd.h"
+#include "core/base/time.h"
+#include "core/flow/types.h"
+
+namespace cordon::sandbox {
+
+struct BrokerFlow {
+  enum class State : std::uint8_t {
+    kFree,
+    kConnecting,    // in the epoll set
+    kFinished,      // connect() has an outcome, the second check is to come in this turn
+    kGranted,       // the translator has, or will have, a descriptor
+    kAwaitingClose  // cut: the translator was told and has not answered yet
+  };
+
+  flow::Tuple tuple;
+  net::Endpoint dial;
+  std::uint32_t generation = 0;
+  std::uint32_t epoch = 0;  // of the judge, when last judged
+  std::uint32_t scope_id = 0;
+  std::uint32_t bind_interface = 0;
+  std::uint64_t token = 0;
+  base::Instant started;
+  base::Fd socket;
+  int error = 0;                     // kFinished: outcome of connect()
+  std::uint32_t live_index = 0;      // in live()
+  std::uint32_t next_same_port = 0;  // slot + 1 of the next flow that kept the same port; 0: none
+  State state = State::kFree;
+  bool local_service = false;
+  bool kept_port = false;
+  bool grant_waits = false;  // the channel was full
+};
+static_assert(sizeof(BrokerFlow) <= 192);
+
+class BrokerTable {
+ public:
+  explicit BrokerTable(std::uint32_t max_slots);
+
+  [[nodiscard]] std::uint32_t max_slots() const { return max_slots_; }
+  // nullptr: no such slot, or free, or another generation.
+  [[nodiscard]] BrokerFlow* find(flow::Id id);
+  [[nodiscard]] BrokerFlow* at(std::uint32_t slot);  // any state but kFree
+  // The slot must be in range and free (CHECKed).
+  BrokerFlow& insert(flow::Id id);
+  // Closes the socket if one is left.
+  void erase(std::uint32_t slot);
+
+  [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(live_.size()); }
+  [[nodiscard]] const std::vector<std::uint32_t>& live() const { return live_; }
+
+  // First slot + 1 of the chain for this tuple's guest port; 0: none. TCP keeps no ports.
+  [[nodiscard]] std::uint32_t same_port(const flow::Tuple& tuple, net::Family family) const {
+    return ports_[port_index(tuple, family)];
+  }
+  void link_port(std::uint32_t slot);
+
+ private:
+  static constexpr std::uint32_t kChunk = 256;
+  static std::size_t port_index(const flow::Tuple& tuple, net::Family family);
+  void unlink_port(BrokerFlow& flow, std::uint32_t slot);
+
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::uint32_t max_slots_;
+  std::vector<std::unique_ptr<std::array<BrokerFlow, kChunk>>> chunks_;
+  std::vector<std::uint32_t> live_;
+  std::unique_ptr<std::uint32_t[], Free> ports_;  // calloc: pages come with use
+};
+
+}  // namespace cordon::sandbox
