@@ -53,7 +53,7 @@ base::Result<void> perform(Socket& socket, std::uint16_t type, std::uint16_t fla
   std::optional<int> result;
   // The kernel has queued its answer by the time the request is sent, and nothing else is subscribed.
   for (int packets = 0; packets < 16 && !result; ++packets) {
-    const auto received = socket.receive(true, [&](const Message& message) {
+    const auto received = socket.receive([&](const Message& message) {
       if (message.sequence == sequence && !result) result = parse_error(message);
     });
     if (received != ReceiveResult::kMessages) break;
