@@ -27,7 +27,6 @@ enum class Step : std::uint8_t {
 };
 struct Note {
   Step step = Step::kFailed;
-  link::Capabilities offloads;
   std::array<char, 500> text{};
 };
 
@@ -88,14 +87,14 @@ base::Result<void> expect(int channel, Step step) {
 // Everything up to the point where the command may start.
 base::Result<void> prepare(int channel, const RunOptions& options, pid_t launcher) {
   CORDON_TRY(leave_for_own_namespaces());
-  CORDON_TRY(send_note(channel, {.step = Step::kUnshared, .offloads = {}, .text = {}}));
+  CORDON_TRY(send_note(channel, {.step = Step::kUnshared, .text = {}}));
   CORDON_TRY(expect(channel, Step::kMapped));
   // Now and not earlier: a change of credentials clears it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launcher) return base::fail("guest set-up", "the launcher is gone");
-  const Tap tap = CORDON_TRY(make_tap(options.features));
+  const base::Fd tap = CORDON_TRY(make_tap());
   CORDON_TRY(set_up_network(options.guest));
-  return send_note(channel, {.step = Step::kTap, .offloads = tap.offloads, .text = {}}, tap.fd.get());
+  return send_note(channel, {.step = Step::kTap, .text = {}}, tap.get());
 }
 
 [[noreturn]] void leave(int status, const std::string& line) {
@@ -139,7 +138,7 @@ base::Result<Received> await_tap(int channel, pid_t child) {
     switch (received.note.step) {
       case Step::kUnshared:
         CORDON_TRY(write_identity_maps(child));
-        CORDON_TRY(send_note(channel, {.step = Step::kMapped, .offloads = {}, .text = {}}));
+        CORDON_TRY(send_note(channel, {.step = Step::kMapped, .text = {}}));
         break;
       case Step::kTap:
         if (!received.fd) return base::fail("guest set-up", "the tap did not arrive");
@@ -173,11 +172,9 @@ base::Result<GuestChild> GuestChild::start(const RunOptions& options) {
     ::waitpid(pid, nullptr, 0);
     return std::unexpected(std::move(tap).error());
   }
-  return GuestChild{pid, std::move(ours), std::move(tap->fd), tap->note.offloads};
+  return GuestChild{pid, std::move(ours), std::move(tap->fd)};
 }
 
-base::Result<void> GuestChild::go() {
-  return send_note(channel_.get(), {.step = Step::kGo, .offloads = {}, .text = {}});
-}
+base::Result<void> GuestChild::go() { return send_note(channel_.get(), {.step = Step::kGo, .text = {}}); }
 
 }  // namespace cordon::app

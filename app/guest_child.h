@@ -17,7 +17,6 @@
 #include "app/options.h"
 #include "core/base/error.h"
 #include "core/base/fd.h"
-#include "core/link/link.h"
 
 namespace cordon::app {
 
@@ -26,20 +25,17 @@ class GuestChild {
   [[nodiscard]] static base::Result<GuestChild> start(const RunOptions& options);
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  // The tap, non-blocking, close-on-exec, offloads already set. Stays usable as long as the namespace lives.
+  // The tap, non-blocking, close-on-exec. Stays usable as long as the namespace lives.
   [[nodiscard]] base::Fd take_tap() { return std::move(tap_); }
-  // What the kernel accepted of the wanted offloads; the translator must be told.
-  [[nodiscard]] const link::Capabilities& offloads() const { return offloads_; }
   // Lets the command start. Fails only when the child is gone.
   [[nodiscard]] base::Result<void> go();
 
  private:
-  GuestChild(pid_t pid, base::Fd channel, base::Fd tap, link::Capabilities offloads)
-      : pid_(pid), channel_(std::move(channel)), tap_(std::move(tap)), offloads_(offloads) {}
+  GuestChild(pid_t pid, base::Fd channel, base::Fd tap)
+      : pid_(pid), channel_(std::move(channel)), tap_(std::move(tap)) {}
   pid_t pid_;
   base::Fd channel_;
   base::Fd tap_;
-  link::Capabilities offloads_;
 };
 
 }  // namespace cordon::app

@@ -12,9 +12,7 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
-#include <vector>
 
-#include "core/link/tap_link.h"
 #include "netlink/guest_interface.h"
 
 namespace cordon::app {
@@ -107,7 +105,7 @@ base::Result<void> write_identity_maps(pid_t child) {
   return write_text(proc + "gid_map", only(::getegid()));
 }
 
-base::Result<Tap> make_tap(const Features& wanted) {
+base::Result<base::Fd> make_tap() {
   base::Fd tun{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
   if (!tun) return base::fail("open", why_no_tun(errno));
   ifreq request{};
@@ -115,27 +113,7 @@ base::Result<Tap> make_tap(const Features& wanted) {
   request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
   if (::ioctl(tun.get(), TUNSETIFF, &request) != 0)
     return base::fail_errno("create tap", std::string{kGuestInterfaceName} + " (TUNSETIFF)");
-
-  // USO4 and USO6 are taken only together, and only since Linux 6.2.
-  struct Offer {
-    unsigned long flags;
-    link::Capabilities gives;
-  };
-  constexpr unsigned long kSegments = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-  std::vector<Offer> offers;
-  const bool tso = wanted.checksum && wanted.tso;
-  if (tso && wanted.uso)
-    offers.push_back(
-        {kSegments | link::kTunFUso4 | link::kTunFUso6, {.tso = true, .uso = true, .checksum = true}});
-  if (wanted.checksum && wanted.uso && !wanted.tso)
-    offers.push_back(
-        {TUN_F_CSUM | link::kTunFUso4 | link::kTunFUso6, {.tso = false, .uso = true, .checksum = true}});
-  if (tso) offers.push_back({kSegments, {.tso = true, .uso = false, .checksum = true}});
-  if (wanted.checksum) offers.push_back({TUN_F_CSUM, {.tso = false, .uso = false, .checksum = true}});
-  offers.push_back({0, {}});
-  for (const auto& offer : offers)
-    if (::ioctl(tun.get(), TUNSETOFFLOAD, offer.flags) == 0) return Tap{std::move(tun), offer.gives};
-  return base::fail_errno("set tap offloads", "TUNSETOFFLOAD");
+  return tun;
 }
 
 base::Result<void> set_up_network(const GuestPlan& plan) {

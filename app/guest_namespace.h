@@ -9,7 +9,6 @@
 #include "app/options.h"
 #include "core/base/error.h"
 #include "core/base/fd.h"
-#include "core/link/link.h"
 
 namespace cordon::app {
 
@@ -22,11 +21,8 @@ inline constexpr const char* kGuestInterfaceName = "eth0";  // what tools and im
 // (root), else only the caller's own.
 [[nodiscard]] base::Result<void> write_identity_maps(pid_t child);
 
-struct Tap {
-  base::Fd fd;
-  link::Capabilities offloads;
-};
-[[nodiscard]] base::Result<Tap> make_tap(const Features& wanted);
+// With a vnet header; offloads are the translator's business (core/link/tap_offloads.h).
+[[nodiscard]] base::Result<base::Fd> make_tap();
 
 // Configures lo and the tap; settles IPv6 quietly; allows ping sockets.
 [[nodiscard]] base::Result<void> set_up_network(const GuestPlan& plan);

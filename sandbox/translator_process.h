@@ -3,15 +3,20 @@
 // allocates.
 #pragma once
 
+#include <optional>
+
 #include "core/base/error.h"
-#include "core/link/link.h"
+#include "core/link/fault_link.h"
 #include "core/plane/worker.h"
 
 namespace cordon::sandbox {
 
 struct TranslatorConfig {
   plane::WorkerConfig worker;  // worker.key is replaced by random bytes
-  bool verbose = false;        // print the isolation report
+  link::Capabilities wanted;   // offloads; link::set_tap_offloads() says what the kernel takes
+  std::optional<link::Faults> faults;
+  bool verbose = false;  // print the isolation report
+  bool strict = false;   // refuse to run when it is not full
 };
 
 // Call as the first thing in main() for --role=translator. Returns the exit status: 0 when the channel or the
