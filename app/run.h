@@ -1,4 +1,4 @@
-// `cordon run`: policy files, audit sink and guest child come together here and are handed to the launcher.
+// `cordon run` and `cordon policy check`: the launcher's side of the command line.
 #pragma once
 
 #include <string>
@@ -8,11 +8,17 @@
 
 namespace cordon::app {
 
-// The operator's file of every start, if it exists, then `--policy` in order.
+inline constexpr const char* kOperatorPolicy = "/etc/cordon/policy.yaml";
+
+// What binds this start, outermost first: the operator's file whenever it exists, then `--policy` in order.
+// Empty: the built-in internet-only policy.
 [[nodiscard]] std::vector<std::string> effective_policy_files(const RunOptions& options);
 
-// Returns the exit status: the command's own (128 + signal when a signal ended it), 2 for a policy or usage
-// error, 125 when cordon itself failed.
+// Returns the exit status: the command's own (128 + signal when a signal ended it), 2 for a policy error, 125
+// when cordon itself failed. `arguments`: argv[1..], for the other roles.
 [[nodiscard]] int run(const RunOptions& options, const std::vector<std::string>& arguments);
+
+// 0 when all files are valid together, else 2 and every error on stderr.
+[[nodiscard]] int check_policy(const PolicyCheckOptions& options);
 
 }  // namespace cordon::app

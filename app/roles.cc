@@ -1,0 +1,43 @@
+#include "app/roles.h"
+
+#include <algorithm>
+
+namespace cordon::app {
+namespace {
+
+// Our own link-local address on the guest's link; any will do that is not the guest's, whose ends in ff:fe
+// (EUI-64).
+constexpr net::Ipv6Address kLinkLocal{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0x2d, 0, 0x02}};
+
+std::optional<lan::LanAddresses> lan_addresses(const std::optional<FamilyPlan>& plan) {
+  if (!plan) return std::nullopt;
+  return lan::LanAddresses{.guest = plan->address,
+                           .on_link = net::Prefix::containing(plan->address, plan->prefix_length),
+                           .gateway = plan->gateway,
+                           .dns = plan->dns};
+}
+
+}  // namespace
+
+sandbox::TranslatorConfig translator_config(const RunOptions& options) {
+  sandbox::TranslatorConfig config;
+  lan::LanConfig& lan = config.worker.lan;
+  lan.guest_mac = options.guest.mac;
+  lan.our_mac = options.guest.gateway_mac;
+  lan.v4 = lan_addresses(options.guest.ipv4);
+  lan.v6 = lan_addresses(options.guest.ipv6);
+  lan.our_link_local = kLinkLocal;
+  lan.mtu = options.guest.mtu;
+  plane::Limits& limits = config.worker.limits;
+  limits.flows = options.max_flows;
+  limits.udp_flows = std::min(limits.udp_flows, options.max_flows * 3 / 8);
+  limits.icmp_flows = std::min(limits.icmp_flows, std::max(1U, options.max_flows / 16));
+  config.wanted = {
+      .tso = options.features.tso, .uso = options.features.uso, .checksum = options.features.checksum};
+  config.faults = options.link_faults;
+  config.verbose = options.verbosity == Verbosity::kVerbose;
+  config.strict = options.isolation == Isolation::kStrict;
+  return config;
+}
+
+}  // namespace cordon::app

@@ -1,0 +1,136 @@
+#include "app/run.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "app/guest_child.h"
+#include "policy/audit_log.h"
+#include "policy/builtin.h"
+#include "policy/load.h"
+#include "sandbox/launcher.h"
+
+namespace cordon::app {
+namespace {
+
+constexpr int kOwnFailure = 125;
+
+base::Result<base::Fd> open_audit(const RunOptions& options) {
+  switch (options.audit_target) {
+    case AuditTarget::kNone: return base::Fd{};
+    case AuditTarget::kStderr: {
+      base::Fd copy{::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)};
+      if (!copy) return base::fail_errno("--audit-log stderr", "stderr is closed");
+      return copy;
+    }
+    case AuditTarget::kFile: break;
+  }
+  base::Fd file{
+      ::open(options.audit_path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600)};
+  if (!file) return base::fail_errno("--audit-log", options.audit_path);
+  return file;
+}
+
+// The launcher's own records: a process of ours died. Everything else is the broker's.
+class LauncherAudit {
+ public:
+  LauncherAudit(const RunOptions& options, const base::Fd& audit) {
+    if (!audit) return;
+    fd_ = base::Fd{::fcntl(audit.get(), F_DUPFD_CLOEXEC, 3)};
+    log_.emplace(policy::AuditIdentity{options.guest.name, {}}, fd_.get(),
+                 std::make_shared<const policy::PolicySet>(policy::builtin_deny()));
+  }
+  void note(const sandbox::LauncherEvent& event) {
+    if (!log_) return;
+    policy::AuditEvent record;
+    record.action = policy::AuditAction::kEngineFailed;
+    const std::string message = text(event);
+    record.message = message;
+    const auto wall =
+        std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+    log_->record(record, base::monotonic_now(), wall);
+  }
+
+ private:
+  static std::string text(const sandbox::LauncherEvent& event) {
+    switch (event.kind) {
+      case sandbox::LauncherEvent::Kind::kTranslatorRestarted: return "translator restarted: " + event.detail;
+      case sandbox::LauncherEvent::Kind::kTranslatorGivenUp:
+        return "translator given up, no network any more: " + event.detail;
+      case sandbox::LauncherEvent::Kind::kBrokerDied:
+        return "broker ended, no network any more: " + event.detail;
+    }
+    return event.detail;
+  }
+  base::Fd fd_;
+  std::optional<policy::AuditLog> log_;
+};
+
+class Guest final : public sandbox::GuestStarter {
+ public:
+  explicit Guest(const RunOptions& options) : options_(options) {}
+  base::Result<Started> start() override {
+    child_.emplace(CORDON_TRY(GuestChild::start(options_)));
+    return Started{.pid = child_->pid(), .tap = child_->take_tap()};
+  }
+  base::Result<void> go() override { return child_->go(); }
+
+ private:
+  const RunOptions& options_;
+  std::optional<GuestChild> child_;
+};
+
+int fail_line(const base::Error& error) {
+  std::fprintf(stderr, "cordon: %s\n", base::describe(error).c_str());
+  return kOwnFailure;
+}
+
+}  // namespace
+
+std::vector<std::string> effective_policy_files(const RunOptions& options) {
+  std::vector<std::string> files;
+  // Only "there is no such file" means that there is none: an operator's file that cannot be read must stop
+  // the start.
+  struct stat info{};
+  if (::stat(kOperatorPolicy, &info) == 0 || (errno != ENOENT && errno != ENOTDIR))
+    files.emplace_back(kOperatorPolicy);
+  files.insert(files.end(), options.policy_files.begin(), options.policy_files.end());
+  return files;
+}
+
+int run(const RunOptions& options, const std::vector<std::string>& arguments) {
+  auto audit = open_audit(options);
+  if (!audit) return fail_line(audit.error());
+  if (options.verbosity != Verbosity::kQuiet && effective_policy_files(options).empty())
+    std::fputs(
+        "cordon: no --policy: built-in internet-only applies (names and the public Internet; not this "
+        "machine, its "
+        "networks or cloud metadata)\n",
+        stderr);
+  LauncherAudit records{options, *audit};
+  sandbox::LauncherConfig config;
+  config.arguments = arguments;
+  config.audit = std::move(*audit);
+  config.verbose = options.verbosity == Verbosity::kVerbose;
+  config.on_event = [&records](const sandbox::LauncherEvent& event) { records.note(event); };
+  Guest guest{options};
+  sandbox::Launcher launcher{std::move(config)};
+  const auto status = launcher.run(guest);
+  if (!status) return fail_line(status.error());
+  return *status;
+}
+
+int check_policy(const PolicyCheckOptions& options) {
+  const auto loaded = policy::load_files(options.files);
+  std::fputs(policy::render(loaded.diagnostics).c_str(), stderr);
+  if (!loaded.policy) return 2;
+  std::printf("%zu file(s): valid\n", options.files.size());
+  return 0;
+}
+
+}  // namespace cordon::app
