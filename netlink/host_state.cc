@@ -207,6 +207,13 @@ bool HostState::expire(base::Instant now) {
   return true;
 }
 
+base::Instant HostState::next_expiry() const {
+  base::Instant due = base::Instant::never();
+  for (const auto& [key, holder] : holders_)
+    if (holder.gone) due = std::min(due, *holder.gone + kLingerAfterRemoval);
+  return due;
+}
+
 namespace {
 
 template <class Single, class Wide>

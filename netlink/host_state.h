@@ -54,6 +54,8 @@ class HostState {
   Effect end_dump(base::Instant now);
   // Forgets what vanished at least 30 s ago. True: an address ceased to be the host's.
   bool expire(base::Instant now);
+  // When expire() next has something to do.
+  [[nodiscard]] base::Instant next_expiry() const;
 
   // Addresses and local routes of this host (not broadcast addresses).
   [[nodiscard]] bool is_host(const net::IpAddress& address) const { return covers(host_, address); }

@@ -91,7 +91,8 @@ base::Result<bool> Broker::turn(int wait_ms) {
   }
   if (channel_readable) on_channel(now);
   if (!finished_.empty()) check_finished(now);
-  if (judge_.epoch() != reviewed_epoch_) {
+  // While the host state is unknown new flows are denied; live ones wait for it to be known again.
+  if (judge_.epoch() != reviewed_epoch_ && host_ != HostChange::kStale) {
     reviewed_epoch_ = judge_.epoch();
     review_left_ = table_.size();
   }
@@ -101,7 +102,7 @@ base::Result<bool> Broker::turn(int wait_ms) {
 }
 
 void Broker::drain(base::Instant now) {
-  (void)judge_.drain(now);  // what it found shows in epoch(); a stale judge denies
+  host_ = judge_.drain(now);
   drained_ = true;
 }
 

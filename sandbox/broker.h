@@ -135,7 +135,8 @@ class Broker {
   std::uint32_t review_left_ = 0;  // entries of table_.live(), from the front, still to be judged again
   std::uint32_t reviewed_epoch_ = 0;
   std::uint32_t revoke_serial_ = 0;
-  bool drained_ = false;  // since the last message of this turn was read
+  HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
+  bool drained_ = false;                      // since the last message of this turn was read
   bool writable_watched_ = false;
   bool stop_ = false;
 };

@@ -1,0 +1,72 @@
+// The broker's judgement: policy over the kernel's own view of the host, resolvers, and the audit log.
+//
+// Facts are looked up per destination (HostState for "is it ours", the FIB for the route) and handed to
+// policy::decide(); its Decision travels in the verdict's token, so that a later audit record says which rule
+// had admitted the flow. The guest's DNS address, port 53, dials one of the host's resolvers; a query that
+// ended without an answer moves on to the next one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/options.h"
+#include "netlink/monitor.h"
+#include "policy/audit_log.h"
+#include "policy/decide.h"
+#include "sandbox/judge.h"
+
+namespace cordon::app {
+
+class BrokerJudge final : public sandbox::Judge {
+ public:
+  BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::PolicySet> policy,
+              netlink::Monitor monitor, int audit_fd);
+
+  [[nodiscard]] int poll_fd() const override { return monitor_.poll_fd(); }
+  sandbox::HostChange drain(base::Instant now) override;
+  [[nodiscard]] std::uint32_t epoch() const override { return epoch_; }
+  [[nodiscard]] sandbox::Verdict judge(const flow::Tuple& tuple, base::Instant now) override;
+  [[nodiscard]] bool route_is_remote(const flow::Tuple& tuple, const sandbox::Verdict& verdict) override;
+  void set_resolvers(std::span<const sandbox::control::Resolver> resolvers) override;
+
+  void on_denied(const flow::Tuple& tuple, const sandbox::Verdict& verdict, base::Instant now) override;
+  void on_limit(const flow::Tuple& tuple, sandbox::Limit limit, base::Instant now) override;
+  void on_allowed(const sandbox::FlowView& flow, base::Instant now) override;
+  void on_unreachable(const sandbox::FlowView& flow, int error, base::Instant now) override;
+  void on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& verdict, sandbox::Cut why, bool granted,
+              bool exposed, base::Instant now) override;
+  void on_ended(const sandbox::FlowView& flow, flow::EndReason reason, const flow::Volumes& volumes,
+                base::Instant now) override;
+  void on_spoof(const flow::SpoofReport& report, base::Instant now) override;
+  void on_counters(const sandbox::CounterValues& values, base::Instant now) override;
+  void on_tick(base::Instant now) override;
+  [[nodiscard]] base::Instant tick_due() const override;
+  // At the end: every summary that is still held back.
+  void finish(base::Instant now);
+
+ private:
+  [[nodiscard]] policy::AddressFacts look_up(const net::IpAddress& address);
+  [[nodiscard]] policy::HostFacts facts_of(const flow::Tuple& tuple);
+  [[nodiscard]] bool is_forwarder(const flow::Tuple& tuple) const;
+  [[nodiscard]] sandbox::Verdict dial_resolver(sandbox::Verdict verdict);
+  void next_resolver(const sandbox::FlowView& flow);
+  [[nodiscard]] policy::AuditEvent event_for(policy::AuditAction action, const flow::Tuple& tuple,
+                                             const policy::Decision& decision);
+  void record(const policy::AuditEvent& event, base::Instant now);
+
+  std::vector<FamilyPlan> families_;
+  std::shared_ptr<const policy::PolicySet> policy_;
+  netlink::Monitor monitor_;
+  policy::AuditLog audit_;
+  std::vector<std::uint32_t> uplinks_;
+  std::vector<sandbox::control::Resolver> resolvers_;
+  std::size_t resolver_ = 0;
+  sandbox::CounterValues counters_{};
+  base::Instant expiry_due_ = base::Instant::never();
+  std::uint32_t epoch_ = 1;
+  bool ping_hint_given_ = false;
+};
+
+}  // namespace cordon::app

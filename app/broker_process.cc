@@ -1,0 +1,79 @@
+#include "app/broker_process.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "app/broker_judge.h"
+#include "app/run.h"
+#include "policy/builtin.h"
+#include "policy/load.h"
+#include "sandbox/broker.h"
+#include "sandbox/stages.h"
+
+namespace cordon::app {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kBadPolicy = 2;
+constexpr unsigned kOwnDescriptors = 128;  // all that is not a flow, with room
+
+int report(const base::Error& error) {
+  std::fprintf(stderr, "cordon: broker: %s\n", base::describe(error).c_str());
+  return kFailed;
+}
+
+std::shared_ptr<const policy::PolicySet> load_policy(const RunOptions& options) {
+  const auto files = effective_policy_files(options);
+  if (files.empty()) return std::make_shared<const policy::PolicySet>(policy::builtin_internet_only());
+  policy::Loaded loaded = policy::load_files(files);
+  if (!loaded.policy || options.verbosity != Verbosity::kQuiet)
+    std::fputs(policy::render(loaded.diagnostics).c_str(), stderr);
+  if (!loaded.policy) return nullptr;
+  return std::make_shared<const policy::PolicySet>(std::move(*loaded.policy));
+}
+
+// As many descriptors as the flows may need, within what the administrator allows.
+base::Result<unsigned> raise_descriptor_limit(std::uint32_t flows) {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return base::fail_errno("getrlimit", "RLIMIT_NOFILE");
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, rlim_t{flows} + kOwnDescriptors);
+  if (::setrlimit(RLIMIT_NOFILE, &files) != 0) return base::fail_errno("setrlimit", "RLIMIT_NOFILE");
+  return static_cast<unsigned>(files.rlim_cur);
+}
+
+base::Result<void> serve(const RunOptions& options, std::shared_ptr<const policy::PolicySet> policy) {
+  auto monitor = CORDON_TRY(netlink::Monitor::open(base::monotonic_now()));
+  BrokerJudge judge{options.guest, std::move(policy), std::move(monitor), sandbox::control::kSecondFd};
+
+  sandbox::BrokerOptions limits;
+  if (options.max_flows != 0) limits.max_flows = options.max_flows;
+  limits.max_slots = std::max(limits.max_slots, limits.max_flows);
+  const unsigned descriptors = CORDON_TRY(raise_descriptor_limit(limits.max_flows));
+  sandbox::Broker broker{limits, judge, base::Fd{sandbox::control::kControlFd}};
+  CORDON_TRY(broker.start());
+
+  const auto isolation = CORDON_TRY(sandbox::lock_broker({.max_fds = descriptors}));
+  if (options.isolation == Isolation::kStrict && !isolation.full())
+    return base::fail("isolation", isolation.summary() + " (--isolation strict)");
+  if (options.verbosity == Verbosity::kVerbose)
+    std::fprintf(stderr, "cordon: %s\n", isolation.summary().c_str());
+
+  const auto served = broker.run();
+  judge.finish(base::monotonic_now());
+  return served;
+}
+
+}  // namespace
+
+int run_broker(const RunOptions& options) {
+  if (const auto begun = sandbox::begin_role(sandbox::Role::kBroker); !begun) return report(begun.error());
+  auto policy = load_policy(options);
+  if (!policy) return kBadPolicy;
+  if (const auto served = serve(options, std::move(policy)); !served) return report(served.error());
+  return 0;
+}
+
+}  // namespace cordon::app
