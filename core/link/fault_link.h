@@ -39,6 +39,7 @@ class FaultLink final : public Link {
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override;
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
   void flush() override;
+  void trim() override { inner_.trim(); }
   [[nodiscard]] const FaultStats& stats() const { return stats_; }
 
  private:

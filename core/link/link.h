@@ -1,9 +1,11 @@
-// The link to the guest: frames in and out, with the offload metadata of a virtio-net header. Implementations:
-// TapLink (namespace guests); a fake in tests, with faults (drop, duplicate, reorder) by a seeded generator.
+// The link to the guest: frames in and out, with the offload metadata of a virtio-net header.
+// Implementations: TapLink (namespace guests); a fake in tests, with faults (drop, duplicate, reorder) by a
+// seeded generator.
 //
-// Offload contract, both directions (virtio 1.2 section 5.1.6): `needs_checksum` means the L4 checksum field holds
-// only the pseudo-header sum and must be completed over [checksum_start, end) at checksum_start+checksum_offset.
-// A GSO frame carries one super-packet with `gso_size` payload bytes per final segment.
+// Offload contract, both directions (virtio 1.2 section 5.1.6): `needs_checksum` means the L4 checksum field
+// holds only the pseudo-header sum and must be completed over [checksum_start, end) at
+// checksum_start+checksum_offset. A GSO frame carries one super-packet with `gso_size` payload bytes per
+// final segment.
 #pragma once
 
 #include <sys/uio.h>
@@ -19,17 +21,18 @@ namespace cordon::link {
 enum class Gso : std::uint8_t { kNone, kTcp4, kTcp6, kUdp };  // kUdp: USO (UDP_L4)
 
 struct Offload {
-  bool needs_checksum = false;   // see above
-  bool checksum_valid = false;   // guest/kernel vouches for the checksum (VIRTIO_NET_HDR_F_DATA_VALID)
-  bool ecn = false;              // a CWR super-segment (VIRTIO_NET_HDR_GSO_ECN)
+  bool needs_checksum = false;  // see above
+  bool checksum_valid = false;  // guest/kernel vouches for the checksum (VIRTIO_NET_HDR_F_DATA_VALID)
+  bool ecn = false;             // a CWR super-segment (VIRTIO_NET_HDR_GSO_ECN)
   Gso gso = Gso::kNone;
   std::uint16_t gso_size = 0;
-  std::uint16_t header_length = 0;    // bytes up to the end of the L4 header
-  std::uint16_t checksum_start = 0;   // from the start of the Ethernet header
+  std::uint16_t header_length = 0;   // bytes up to the end of the L4 header
+  std::uint16_t checksum_start = 0;  // from the start of the Ethernet header
   std::uint16_t checksum_offset = 0;
 };
 
-// A received frame; `bytes` (writable: in-place NAT of nothing, only trimming) is valid until the next receive().
+// A received frame; `bytes` (writable: in-place NAT of nothing, only trimming) is valid until the next
+// receive().
 struct Frame {
   base::Bytes bytes;  // starts at the Ethernet header
   Offload offload;
@@ -53,13 +56,15 @@ class Link {
   [[nodiscard]] virtual Capabilities capabilities() const = 0;
   // The fd to poll for input (level-triggered).
   [[nodiscard]] virtual int poll_fd() const = 0;
-  // Reads up to frames.size() frames (bounded by the implementation's buffers, at least 32); returns how many.
-  // 0 = nothing now. Frames stay valid until the next call.
+  // Reads up to frames.size() frames (bounded by the implementation's buffers, at least 32); returns how
+  // many. 0 = nothing now. Frames stay valid until the next call.
   [[nodiscard]] virtual std::size_t receive(std::span<Frame> frames) = 0;
   // `parts`: headers first (starting at the Ethernet header), then payload pieces; copied before return.
   [[nodiscard]] virtual SendStatus send(const Offload& offload, std::span<const iovec> parts) = 0;
   // One notification per batch, where the link has such a thing.
   virtual void flush() {}
+  // Nothing happened for a while: buffers may be given back to the kernel. Invalidates received frames.
+  virtual void trim() {}
 };
 
 }  // namespace cordon::link

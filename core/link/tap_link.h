@@ -37,8 +37,7 @@ class TapLink final : public Link {
   [[nodiscard]] int poll_fd() const override { return tap_.get(); }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override;
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
-  // Gives the pages of the receive buffers back; for an idle moment.
-  void trim();
+  void trim() override;
   // Device gone (EBADFD and the like): nothing will come any more.
   [[nodiscard]] bool dead() const { return dead_; }
   [[nodiscard]] const TapStats& stats() const { return stats_; }

@@ -35,6 +35,7 @@ Context::Context(const WorkerConfig& worker_config, link::Link& the_link, flow::
       ring_pool(config.limits.ring_bytes, kRingChunk),
       stash_pool(config.limits.stash_bytes, kStashChunk),
       ready(config.limits.flows),
+      starved(config.limits.flows),
       gate_waiting(config.limits.flows) {}
 
 Context::~Context() {
@@ -151,12 +152,14 @@ void Context::send_error(const wire::Packet& offending, const icmp::ErrorReport&
 }
 
 void Context::send_flow_error(const flow::Tuple& tuple, const icmp::ErrorReport& report, base::Bytes payload,
-                              std::uint32_t payload_length, std::uint32_t tcp_seq) {
+                              std::uint32_t payload_length, std::uint32_t sequence,
+                              std::optional<net::IpAddress> from) {
   if (!error_limiter.allow(now)) return counters.add(Counter::kIcmpSuppressed);
+  const net::Family family = tuple.guest.address.family();
   std::array<std::byte, icmp::kMaxErrorFrame> frame;
-  const auto length = icmp::build_flow_error(
-      {config.lan.our_mac, config.lan.guest_mac, reporter(tuple.guest.address.family())}, report, tuple,
-      payload, payload_length, frame, tcp_seq);
+  const net::IpAddress source = from && from->family() == family ? *from : reporter(family);
+  const auto length = icmp::build_flow_error({config.lan.our_mac, config.lan.guest_mac, source}, report,
+                                             tuple, payload, payload_length, frame, sequence);
   if (!length) return;
   counters.add(Counter::kIcmpErrorsSent);
   send_frame(std::span(frame).first(*length));

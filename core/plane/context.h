@@ -72,8 +72,10 @@ class Context {
   // One finished frame with full checksums.
   link::SendStatus send_frame(base::Bytes frame);
   void send_error(const wire::Packet& offending, const icmp::ErrorReport& report);
+  // `from`: the router that reported, when it is known and of the right family.
   void send_flow_error(const flow::Tuple& tuple, const icmp::ErrorReport& report, base::Bytes payload,
-                       std::uint32_t payload_length, std::uint32_t tcp_seq = 0);
+                       std::uint32_t payload_length, std::uint32_t sequence = 0,
+                       std::optional<net::IpAddress> from = {});
   [[nodiscard]] wire::FrameTemplate frame_template(const flow::Tuple& tuple, wire::IpProtocol protocol) const;
   [[nodiscard]] wire::ChecksumMode checksum_mode() const {
     return capabilities.checksum ? wire::ChecksumMode::kPartial : wire::ChecksumMode::kFull;
@@ -95,6 +97,7 @@ class Context {
   ChunkPool ring_pool;
   ChunkPool stash_pool;
   SlotList ready;         // host sockets with something to read (or to write), next in turn
+  SlotList starved;       // wait for chunks of the ring pool
   SlotList gate_waiting;  // requests and closes that wait for room in the channel
   bool link_blocked = false;
   base::TokenBucket resets{1000, 200};

@@ -44,6 +44,7 @@ std::string_view name(Counter counter) {
     case Counter::kStashRefused: return "stash_refused";
     case Counter::kFragmentsToGuest: return "fragments_to_guest";
     case Counter::kSpoofReports: return "spoof_reports";
+    case Counter::kDatagramsLost: return "datagrams_lost";
     case Counter::kCount: break;
   }
   return "unknown";

@@ -53,6 +53,7 @@ enum class Counter : std::uint8_t {
   kStashRefused,      // credit could not grow: the pool is reserved
   kFragmentsToGuest,  // datagrams cut into IP fragments for a small MTU
   kSpoofReports,
+  kDatagramsLost,  // waited for a grant, then could not be sent
   kCount
 };
 

@@ -1,28 +1,249 @@
 #include "core/plane/worker.h"
 
+#include <algorithm>
+#include <array>
+
+#include "core/base/check.h"
+#include "core/plane/context.h"
+#include "core/plane/datagram_driver.h"
+#include "core/plane/ingress.h"
+#include "core/plane/tcp_driver.h"
+
 namespace cordon::plane {
+namespace {
+
+constexpr base::Duration kTrimAfter = std::chrono::seconds{1};
+constexpr base::Duration kRetryLink = std::chrono::milliseconds{1};
+constexpr std::size_t kFrames = 64;
+constexpr std::uint32_t kLinkEvents = EPOLLIN;
+const Clock kMonotonic;
+
+}  // namespace
 
 class Worker::Core {
  public:
-  Counters counters;
+  Core(const WorkerConfig& config, link::Link& link, flow::Gate& gate, const Clock& clock)
+      : clock_(clock),
+        context_(config, link, gate, clock.now()),
+        tcp_(context_),
+        datagrams_(context_),
+        ingress_(context_, tcp_, datagrams_) {
+    CORDON_CHECK(context_.poller.add(link.poll_fd(), kLinkEvents, {loop::Token::Kind::kLink}));
+  }
+
+  void run_once(base::Duration max_wait);
+  void add_poll_source(int fd, PollHandler& handler);
+  void want_output(int fd, bool wanted);
+  void remove_poll_source(int fd);
+
+  void on_grant(flow::Grant grant);
+  void on_refuse(flow::Id id, flow::RefuseHow how);
+  void on_revoke(flow::Id id, flow::RefuseHow how);
+  void on_gate_writable() { context_.retry_gate(); }
+
+  [[nodiscard]] const Context& context() const { return context_; }
   bool stopped = false;
+
+ private:
+  struct Source {
+    int fd = -1;
+    PollHandler* handler = nullptr;
+  };
+  [[nodiscard]] base::Duration patience(base::Duration max_wait) const;
+  void dispatch(const epoll_event& event);
+  void on_link(std::uint32_t events);
+  void on_flow(loop::Token token, std::uint32_t events);
+  void run_ready();
+  void on_timer(std::uint32_t slot);
+  void trim();
+  // Waiting for the gate's answer.
+  [[nodiscard]] bool asked(flow::Id id);
+  [[nodiscard]] bool is_tcp(std::uint32_t slot) const {
+    return context_.table.tuple(slot).protocol == flow::Protocol::kTcp;
+  }
+  std::size_t source_of(int fd) const;
+
+  const Clock& clock_;
+  Context context_;
+  TcpDriver tcp_;
+  DatagramDriver datagrams_;
+  Ingress ingress_;
+  std::array<link::Frame, kFrames> frames_{};
+  std::array<Source, 8> sources_{};
+  bool trim_due_ = false;
 };
 
-Worker::Worker(const WorkerConfig&, link::Link&, flow::Gate&) : core_(std::make_unique<Core>()) {}
-Worker::Worker(const WorkerConfig&, link::Link&, flow::Gate&, const Clock&)
-    : core_(std::make_unique<Core>()) {}
+void Worker::Core::run_once(base::Duration max_wait) {
+  context_.now = clock_.now();
+  context_.link_blocked = false;
+  context_.timers.fire_until(context_.now, [this](std::uint32_t slot) { on_timer(slot); });
+  tcp_.transmit_dirty();
+  const auto events = context_.poller.wait(patience(max_wait));
+  const base::Instant woken = clock_.now();
+  if (events.empty() && trim_due_ && woken - context_.now >= kTrimAfter) trim();
+  context_.now = woken;
+  trim_due_ = trim_due_ || !events.empty();
+  for (const epoll_event& event : events) dispatch(event);
+  run_ready();
+  tcp_.transmit_dirty();
+  context_.table.end_turn();
+  context_.link.flush();
+}
+
+base::Duration Worker::Core::patience(base::Duration max_wait) const {
+  if (!context_.ready.empty()) return base::Duration::zero();
+  base::Duration wait = max_wait;
+  const base::Instant due = context_.timers.next_deadline();
+  if (due != base::Instant::never())
+    wait = std::min(wait, std::max(due - context_.now, base::Duration::zero()));
+  if (context_.link_blocked) wait = std::min(wait, kRetryLink);
+  if (trim_due_) wait = std::min(wait, kTrimAfter);
+  return wait;
+}
+
+void Worker::Core::dispatch(const epoll_event& event) {
+  const auto token = loop::Token::unpack(event.data.u64);
+  switch (token.kind) {
+    case loop::Token::Kind::kLink: return on_link(event.events);
+    case loop::Token::Kind::kFlow: return on_flow(token, event.events);
+    case loop::Token::Kind::kSource: {
+      const Source& source = sources_[token.slot];
+      if (source.handler != nullptr && token.generation == static_cast<std::uint32_t>(source.fd))
+        source.handler->on_ready(event.events, context_.now);
+      return;
+    }
+  }
+}
+
+// One batch a turn: level-triggered, so what is left is reported again, and host sockets get their turn in
+// between.
+void Worker::Core::on_link(std::uint32_t events) {
+  const std::size_t n = context_.link.receive(frames_);
+  for (std::size_t i = 0; i < n; ++i) ingress_.on_frame(frames_[i]);
+  datagrams_.end_batch();
+  tcp_.end_batch();
+  if (n == 0 && (events & (EPOLLERR | EPOLLHUP)) != 0) stopped = true;
+}
+
+void Worker::Core::on_flow(loop::Token token, std::uint32_t events) {
+  if (!context_.table.live({token.slot, token.generation}) || !context_.open(token.slot))
+    return context_.counters.add(Counter::kStaleEvents);
+  if (is_tcp(token.slot))
+    tcp_.on_events(token.slot, events);
+  else
+    datagrams_.on_events(token.slot, events);
+}
+
+void Worker::Core::run_ready() {
+  if (context_.ring_pool.used() < context_.ring_pool.total())
+    while (const auto slot = context_.starved.pop()) context_.ready.push(*slot);
+  // Those that push themselves again have used up this turn's budget.
+  for (std::uint32_t n = context_.ready.size(); n > 0; --n) {
+    const std::uint32_t slot = *context_.ready.pop();
+    if (!context_.table.live(context_.table.id(slot)) || !context_.open(slot)) continue;
+    if (is_tcp(slot))
+      tcp_.on_ready(slot);
+    else
+      datagrams_.on_ready(slot);
+  }
+}
+
+void Worker::Core::on_timer(std::uint32_t slot) {
+  if (is_tcp(slot))
+    tcp_.on_timer(slot);
+  else
+    datagrams_.on_timer(slot);
+}
+
+void Worker::Core::trim() {
+  trim_due_ = false;
+  context_.ring_pool.trim();
+  context_.stash_pool.trim();
+  context_.link.trim();
+  datagrams_.trim();
+}
+
+std::size_t Worker::Core::source_of(int fd) const {
+  const auto at =
+      std::find_if(sources_.begin(), sources_.end(), [fd](const Source& s) { return s.fd == fd; });
+  CORDON_CHECK(at != sources_.end());
+  return static_cast<std::size_t>(at - sources_.begin());
+}
+
+void Worker::Core::add_poll_source(int fd, PollHandler& handler) {
+  const std::size_t i = source_of(-1);
+  sources_[i] = {fd, &handler};
+  CORDON_CHECK(context_.poller.add(
+      fd, EPOLLIN,
+      {loop::Token::Kind::kSource, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(fd)}));
+}
+
+void Worker::Core::want_output(int fd, bool wanted) {
+  const std::size_t i = source_of(fd);
+  CORDON_CHECK(context_.poller.modify(
+      fd, wanted ? EPOLLIN | EPOLLOUT : EPOLLIN,
+      {loop::Token::Kind::kSource, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(fd)}));
+}
+
+void Worker::Core::remove_poll_source(int fd) {
+  sources_[source_of(fd)] = {};
+  context_.poller.remove(fd);
+}
+
+bool Worker::Core::asked(flow::Id id) {
+  if (context_.table.live(id) && context_.flows[id.slot].phase == Phase::kAsked) return true;
+  context_.counters.add(Counter::kStaleEvents);
+  return false;
+}
+
+void Worker::Core::on_grant(flow::Grant grant) {
+  // A stale grant's socket closes here; the broker drops its dup on the close message that is under way.
+  if (!asked(grant.id)) return;
+  context_.counters.add(Counter::kFlowsGranted);
+  if (is_tcp(grant.id.slot))
+    tcp_.on_grant(grant.id.slot, std::move(grant.socket), grant.receive_window);
+  else
+    datagrams_.on_grant(grant.id.slot, std::move(grant.socket));
+}
+
+void Worker::Core::on_refuse(flow::Id id, flow::RefuseHow how) {
+  if (!asked(id)) return;
+  context_.counters.add(Counter::kFlowsRefused);
+  if (is_tcp(id.slot))
+    tcp_.on_refuse(id.slot, how);
+  else
+    datagrams_.on_refuse(id.slot, how);
+}
+
+void Worker::Core::on_revoke(flow::Id id, flow::RefuseHow how) {
+  if (!context_.table.live(id) || !context_.open(id.slot))
+    return context_.counters.add(Counter::kStaleEvents);
+  context_.counters.add(Counter::kFlowsRevoked);
+  if (is_tcp(id.slot))
+    tcp_.on_revoke(id.slot);
+  else
+    datagrams_.on_revoke(id.slot, how);
+}
+
+Worker::Worker(const WorkerConfig& config, link::Link& link, flow::Gate& gate)
+    : Worker(config, link, gate, kMonotonic) {}
+Worker::Worker(const WorkerConfig& config, link::Link& link, flow::Gate& gate, const Clock& clock)
+    : core_(std::make_unique<Core>(config, link, gate, clock)) {}
 Worker::~Worker() = default;
-void Worker::add_poll_source(int, PollHandler&) {}
-void Worker::want_output(int, bool) {}
-void Worker::remove_poll_source(int) {}
-void Worker::run_once(base::Duration) {}
-void Worker::run() {}
+
+void Worker::add_poll_source(int fd, PollHandler& handler) { core_->add_poll_source(fd, handler); }
+void Worker::want_output(int fd, bool wanted) { core_->want_output(fd, wanted); }
+void Worker::remove_poll_source(int fd) { core_->remove_poll_source(fd); }
+void Worker::run_once(base::Duration max_wait) { core_->run_once(max_wait); }
+void Worker::run() {
+  while (!core_->stopped) core_->run_once(std::chrono::hours{1});
+}
 void Worker::stop() { core_->stopped = true; }
-void Worker::on_grant(flow::Grant) {}
-void Worker::on_refuse(flow::Id, flow::RefuseHow) {}
-void Worker::on_revoke(flow::Id, flow::RefuseHow) {}
-void Worker::on_gate_writable() {}
-const Counters& Worker::counters() const { return core_->counters; }
-std::uint32_t Worker::live_flows() const { return 0; }
+void Worker::on_grant(flow::Grant grant) { core_->on_grant(std::move(grant)); }
+void Worker::on_refuse(flow::Id id, flow::RefuseHow how) { core_->on_refuse(id, how); }
+void Worker::on_revoke(flow::Id id, flow::RefuseHow how) { core_->on_revoke(id, how); }
+void Worker::on_gate_writable() { core_->on_gate_writable(); }
+const Counters& Worker::counters() const { return core_->context().counters; }
+std::uint32_t Worker::live_flows() const { return core_->context().table.size(); }
 
 }  // namespace cordon::plane

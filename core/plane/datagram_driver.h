@@ -1,0 +1,114 @@
+// DatagramDriver: UDP and echo flows between frames and connected sockets.
+//
+// Theory of operation.
+// Guest -> host. A run of equally sized datagrams of one flow in a batch (the last may be shorter), or a USO
+// super-frame, leaves as UDP_SEGMENT and one writev(). When the kernel refuses the segment size (path MTU),
+// the run goes out one by one. The first datagrams of a flow wait in a small queue until the grant. Host ->
+// guest. recvmmsg() with UDP_GRO; runs of equal size become one USO super-frame where the link has USO; what
+// exceeds the guest's MTU is cut into IP fragments. Errors come from the socket's error queue and become
+// ICMP. Polling is edge-triggered with the same re-arm rule as TCP: `readable` stays set until a receive came
+// back short.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "core/icmp/echo.h"
+#include "core/plane/context.h"
+#include "core/udp/activity.h"
+
+namespace cordon::plane {
+
+class DatagramDriver {
+ public:
+  explicit DatagramDriver(Context& context);
+  ~DatagramDriver();
+  DatagramDriver(const DatagramDriver&) = delete;
+  DatagramDriver& operator=(const DatagramDriver&) = delete;
+
+  // A datagram of the guest, or a super-frame when `gso_size` > 0. nullopt: its outcome is counted when the
+  // run leaves, at the latest in end_batch(), until when the frame must stay valid.
+  [[nodiscard]] std::optional<Counter> on_udp(const flow::Tuple& tuple, const wire::Packet& packet,
+                                              base::Bytes payload, std::uint16_t gso_size);
+  [[nodiscard]] Counter on_echo(const wire::Packet& packet, const icmp::Echo& echo);
+  void end_batch() { write_run(); }
+
+  void on_grant(std::uint32_t slot, base::Fd socket);
+  void on_refuse(std::uint32_t slot, flow::RefuseHow how);
+  void on_revoke(std::uint32_t slot, flow::RefuseHow how);
+  void on_events(std::uint32_t slot, std::uint32_t events);
+  void on_ready(std::uint32_t slot);
+  void on_timer(std::uint32_t slot);
+  void trim() { receive_.discard(0, receive_.size()); }
+
+ private:
+  struct Flow {
+    wire::FrameTemplate frame;
+    udp::Activity activity;
+    ChunkQueue pending;  // records: PendingHeader, payload
+    std::uint32_t pending_bytes = 0;
+    std::uint32_t pending_reserved = 0;  // chunks
+    std::uint16_t pending_count = 0;
+    std::uint16_t segment = 0;    // the socket's UDP_SEGMENT now
+    std::uint8_t hop_limit = 64;  // the socket's TTL now
+    bool readable = false;
+  };
+  struct PendingHeader {
+    std::uint32_t length;
+    std::uint16_t sequence;  // echo
+    std::uint8_t hop_limit;
+    std::uint8_t reserved;
+  };
+  enum class Sent : std::uint8_t { kYes, kFull, kTooBig, kRefusedSegment, kClosed };
+
+  [[nodiscard]] std::optional<std::uint32_t> new_flow(const flow::Tuple& tuple);
+  [[nodiscard]] bool hold(std::uint32_t slot, base::Bytes payload, std::uint16_t sequence,
+                          std::uint8_t hop_limit);
+  void send_pending(std::uint32_t slot);
+  void drop_pending(Flow& flow);
+
+  void write_run();
+  void write_super(std::uint32_t slot, base::Bytes payload, std::uint16_t size);
+  [[nodiscard]] Sent write_one(std::uint32_t slot, std::span<const iovec> parts, std::size_t size);
+  [[nodiscard]] Sent write_segmented(std::uint32_t slot, std::span<const iovec> parts, std::uint16_t size);
+  [[nodiscard]] Sent write_raw(std::uint32_t slot, std::span<const iovec> parts, std::size_t size);
+  [[nodiscard]] bool set_segment(std::uint32_t slot, std::uint16_t size);
+  void set_hop_limit(std::uint32_t slot, std::uint8_t hop_limit);
+  void count(Sent sent, std::uint64_t frames);
+
+  void read_udp(std::uint32_t slot);
+  void read_echo(std::uint32_t slot);
+  int receive(std::uint32_t slot, bool wants_gro);
+  void drain_errors(std::uint32_t slot);
+  void to_guest(std::uint32_t slot, base::Bytes payload, std::size_t size);
+  void flush_to_guest();
+  void send_fragments(Flow& flow, base::Bytes payload);
+  void finish(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason);
+  [[nodiscard]] udp::IdleLimits limits_for(std::uint32_t slot) const;
+
+  static constexpr std::size_t kRun = 64;       // datagrams in one write or one super-frame
+  static constexpr std::size_t kMessages = 32;  // of one recvmmsg()
+  static constexpr std::size_t kBuffer = 65536;
+
+  Context& context_;
+  base::Reserved<Flow> flows_;  // constructed while the slot holds a datagram flow
+  // The run that is being gathered from the guest's frames.
+  std::array<iovec, kRun> run_{};
+  std::size_t run_count_ = 0;
+  std::size_t run_bytes_ = 0;
+  std::uint32_t run_slot_ = 0;
+  bool run_closed_ = false;  // its last datagram is shorter
+  // The run that is being gathered for the guest.
+  std::array<iovec, kRun + 1> out_{};  // [0]: headers
+  std::size_t out_count_ = 0;
+  std::size_t out_bytes_ = 0;
+  std::uint32_t out_slot_ = 0;
+  bool out_closed_ = false;
+  base::Reserved<std::byte> receive_;
+  std::array<std::size_t, kMessages> received_{};
+  std::array<std::size_t, kMessages> segment_{};
+  std::uint32_t fragment_id_ = 0;
+};
+
+}  // namespace cordon::plane

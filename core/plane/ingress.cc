@@ -1,0 +1,162 @@
+#include "core/plane/ingress.h"
+
+#include <array>
+
+#include "core/wire/udp.h"
+
+namespace cordon::plane {
+namespace {
+
+// What the guest's kernel says about a frame must agree with the frame. The checksum and GSO fields are used
+// later as offsets and sizes, so contradictions end here.
+bool offload_agrees(const link::Offload& offload, const wire::Packet& packet) {
+  const bool tcp = packet.protocol == wire::IpProtocol::kTcp;
+  const bool udp = packet.protocol == wire::IpProtocol::kUdp;
+  if (offload.needs_checksum) {
+    if (offload.checksum_start != packet.l4_offset || packet.is_fragment) return false;
+    if (tcp && offload.checksum_offset != 16) return false;
+    if (udp && offload.checksum_offset != 6) return false;
+    if (std::size_t{offload.checksum_offset} + 2 > packet.l4.size()) return false;
+  }
+  switch (offload.gso) {
+    case link::Gso::kNone: return true;
+    case link::Gso::kTcp4: return tcp && packet.source.is_v4();
+    case link::Gso::kTcp6: return tcp && packet.source.is_v6();
+    case link::Gso::kUdp: return udp;
+  }
+  return false;
+}
+
+// 0 when it cannot be read; for reports only.
+flow::Tuple describe(const wire::Packet& packet) {
+  flow::Tuple tuple;
+  tuple.guest.address = packet.source;
+  tuple.remote.address = packet.destination;
+  const bool udp = packet.protocol == wire::IpProtocol::kUdp;
+  if (packet.protocol == wire::IpProtocol::kTcp || udp) {
+    tuple.protocol = udp ? flow::Protocol::kUdp : flow::Protocol::kTcp;
+    if (packet.l4.size() >= 4 && packet.fragment_offset == 0) {
+      tuple.guest.port = net::Port{base::load_be<std::uint16_t>(packet.l4.subspan<0, 2>())};
+      tuple.remote.port = net::Port{base::load_be<std::uint16_t>(packet.l4.subspan<2, 2>())};
+    }
+  } else {
+    tuple.protocol = flow::Protocol::kIcmpEcho;
+  }
+  return tuple;
+}
+
+bool is_limited_broadcast(const net::IpAddress& address) {
+  return address.is_v4() && address == net::IpAddress(net::Ipv4Address(255, 255, 255, 255));
+}
+
+}  // namespace
+
+void Ingress::on_frame(const link::Frame& frame) {
+  context_.counters.add(Counter::kFramesFromGuest);
+  if (const auto outcome = judge(frame)) context_.counters.add(*outcome);
+}
+
+std::optional<Counter> Ingress::judge(const link::Frame& frame) {
+  const auto ethernet = wire::EthernetView::parse(frame.bytes);
+  if (!ethernet) return Counter::kDropMalformed;
+  const wire::EtherType type = ethernet->type();
+  if (type == wire::EtherType::kArp) return on_arp(*ethernet);
+  if (type != wire::EtherType::kIpv4 && type != wire::EtherType::kIpv6) return Counter::kDropEtherType;
+  const bool vouched = frame.offload.needs_checksum || frame.offload.checksum_valid;
+  const auto packet = wire::parse_packet(
+      ethernet->payload(), type, vouched ? wire::ChecksumPolicy::kSkipL4 : wire::ChecksumPolicy::kVerifyL4);
+  if (!packet) return Counter::kDropMalformed;
+  return on_packet(*ethernet, *packet, frame.offload);
+}
+
+std::optional<Counter> Ingress::on_packet(const wire::EthernetView& ethernet, const wire::Packet& packet,
+                                          const link::Offload& offload) {
+  if (!offload_agrees(offload, packet)) return Counter::kDropOffload;
+  if (lan::check_source(context_.config.lan, ethernet.source(), packet) != lan::SourceCheck::kAssigned) {
+    report_spoof(ethernet.source(), packet);
+    return Counter::kDropSpoofed;
+  }
+  if (lan::is_neighbour_discovery(packet)) {
+    std::array<std::byte, lan::kMaxReply> reply;
+    return on_answer(responder_.on_ndp(ethernet.source(), packet, context_.now, reply), reply);
+  }
+  if (!lan::is_for_us(context_.config.lan, ethernet.destination())) return Counter::kDropLocal;
+  if (net::is_multicast(packet.destination) || is_limited_broadcast(packet.destination) ||
+      net::is_unspecified(packet.source) || ethernet.destination().is_group())
+    return Counter::kDropMulticast;
+  if (packet.is_fragment) return Counter::kDropFragment;
+
+  flow::Tuple tuple{.guest = {packet.source, {}}, .remote = {packet.destination, {}}};
+  if (packet.protocol == wire::IpProtocol::kTcp) {
+    const auto view = wire::TcpView::parse(packet.l4);
+    if (!view) return Counter::kDropMalformed;
+    tuple.protocol = flow::Protocol::kTcp;
+    tuple.guest.port = view->source_port();
+    tuple.remote.port = view->destination_port();
+    return tcp_.on_segment(tuple, packet);
+  }
+  if (packet.protocol == wire::IpProtocol::kUdp) {
+    const auto view = wire::UdpView::parse(packet.l4);
+    if (!view) return Counter::kDropMalformed;
+    tuple.protocol = flow::Protocol::kUdp;
+    tuple.guest.port = view->source_port();
+    tuple.remote.port = view->destination_port();
+    return datagrams_.on_udp(tuple, packet, view->payload(),
+                             offload.gso == link::Gso::kUdp ? offload.gso_size : std::uint16_t{0});
+  }
+  if (packet.protocol == wire::IpProtocol::kIcmp || packet.protocol == wire::IpProtocol::kIcmpv6)
+    return on_icmp(packet);
+  return Counter::kDropProtocol;
+}
+
+Counter Ingress::on_arp(const wire::EthernetView& ethernet) {
+  if (ethernet.source() != context_.config.lan.guest_mac) return Counter::kDropSpoofed;
+  std::array<std::byte, lan::kMaxReply> reply;
+  return on_answer(responder_.on_arp(ethernet, context_.now, reply), reply);
+}
+
+Counter Ingress::on_answer(const lan::Answer& answer, lan::ReplyBuffer reply) {
+  switch (answer.outcome) {
+    case lan::Outcome::kReply:
+      context_.send_frame(reply.first(answer.length));
+      return Counter::kAnsweredLocally;
+    case lan::Outcome::kMalformed: return Counter::kDropMalformed;
+    case lan::Outcome::kForeignSender:
+    case lan::Outcome::kRouterMessage: return Counter::kDropSpoofed;
+    case lan::Outcome::kNotForUs:
+    case lan::Outcome::kNothingToSay:
+    case lan::Outcome::kRateLimited: return Counter::kDropLocal;
+  }
+  return Counter::kDropLocal;
+}
+
+Counter Ingress::on_icmp(const wire::Packet& packet) {
+  const auto echo = icmp::parse_echo(packet);
+  if (!echo)
+    return echo.error() == wire::ParseError::kIcmpNotEcho ? Counter::kDropProtocol : Counter::kDropMalformed;
+  if (!echo->request) return Counter::kDropProtocol;
+  if (lan::is_local(context_.config.lan, packet.destination)) return answer_echo(packet, *echo);
+  return datagrams_.on_echo(packet, *echo);
+}
+
+// The gateway answers a ping itself: nothing leaves.
+Counter Ingress::answer_echo(const wire::Packet& packet, const icmp::Echo& echo) {
+  const net::Family family = packet.source.family();
+  const auto frame = context_.frame_template(icmp::echo_tuple(packet, echo), icmp::echo_protocol(family));
+  if (echo.payload.size() + 8 > frame.max_l4_length()) return Counter::kDropMalformed;
+  const iovec payload{const_cast<std::byte*>(echo.payload.data()), echo.payload.size()};
+  std::array<std::byte, wire::kMaxHeaders> headers;
+  const auto built =
+      icmp::build_echo_reply(frame, echo.identifier, echo.sequence, std::span(&payload, 1), headers);
+  const std::array<iovec, 2> parts{iovec{headers.data(), built.length}, payload};
+  context_.send({}, parts);
+  return Counter::kAnsweredLocally;
+}
+
+void Ingress::report_spoof(net::MacAddress mac, const wire::Packet& packet) {
+  if (!context_.spoof_reports.take(context_.now)) return;
+  context_.counters.add(Counter::kSpoofReports);
+  context_.gate.report_spoof({mac, describe(packet)});
+}
+
+}  // namespace cordon::plane

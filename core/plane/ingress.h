@@ -1,0 +1,40 @@
+// Ingress: the way of one frame of the guest from the link to the machine that handles it.
+//
+// Theory of operation. Order matters and is fixed: Ethernet; ARP to the LAN's responder; IP header; offload
+// metadata against what was parsed; source check; neighbour discovery; destination; fragments; protocol. Each
+// frame ends in exactly one outcome counter (counters.h).
+#pragma once
+
+#include <optional>
+
+#include "core/lan/responder.h"
+#include "core/plane/context.h"
+#include "core/plane/datagram_driver.h"
+#include "core/plane/tcp_driver.h"
+
+namespace cordon::plane {
+
+class Ingress {
+ public:
+  Ingress(Context& context, TcpDriver& tcp, DatagramDriver& datagrams)
+      : context_(context), tcp_(tcp), datagrams_(datagrams), responder_(context.config.lan) {}
+
+  void on_frame(const link::Frame& frame);
+
+ private:
+  [[nodiscard]] std::optional<Counter> judge(const link::Frame& frame);
+  [[nodiscard]] Counter on_arp(const wire::EthernetView& ethernet);
+  [[nodiscard]] Counter on_answer(const lan::Answer& answer, lan::ReplyBuffer reply);
+  [[nodiscard]] std::optional<Counter> on_packet(const wire::EthernetView& ethernet,
+                                                 const wire::Packet& packet, const link::Offload& offload);
+  [[nodiscard]] Counter on_icmp(const wire::Packet& packet);
+  [[nodiscard]] Counter answer_echo(const wire::Packet& packet, const icmp::Echo& echo);
+  void report_spoof(net::MacAddress mac, const wire::Packet& packet);
+
+  Context& context_;
+  TcpDriver& tcp_;
+  DatagramDriver& datagrams_;
+  lan::Responder responder_;
+};
+
+}  // namespace cordon::plane

@@ -1,0 +1,297 @@
+#include "core/plane/tcp_driver.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "core/base/check.h"
+#include "core/wire/tcp_options.h"
+
+namespace cordon::plane {
+namespace {
+
+constexpr std::uint32_t kLeastCredit = 8U << 10U;
+
+bool read_segment(const wire::TcpView& view, tcp::Segment& out) {
+  const wire::TcpFlags flags = view.flags();
+  out.seq = view.seq();
+  out.ack = view.ack();
+  out.syn = flags.syn;
+  out.ack_flag = flags.ack;
+  out.fin = flags.fin;
+  out.rst = flags.rst;
+  out.psh = flags.psh;
+  out.window = view.window();
+  out.payload = static_cast<std::uint32_t>(view.payload().size());
+  if (view.options().empty()) return true;
+  const auto options = wire::parse_tcp_options(view.options(), flags.syn);
+  if (!options) return false;
+  out.mss = options->mss;
+  out.window_scale = options->window_scale;
+  out.sack_permitted = options->sack_permitted;
+  out.sack_count = options->sack_count;
+  for (std::size_t i = 0; i < options->sack_count; ++i)
+    out.sack[i] = {options->sack[i].left, options->sack[i].right};
+  return true;
+}
+
+}  // namespace
+
+TcpDriver::TcpDriver(Context& context)
+    : context_(context), flows_(context.config.limits.flows), dirty_(context.config.limits.flows) {}
+
+TcpDriver::~TcpDriver() {
+  for (std::uint32_t slot = 0; slot < flows_.size(); ++slot) {
+    if (context_.table.size(flow::Protocol::kTcp) == 0) return;
+    if (context_.table.live(context_.table.id(slot)) &&
+        context_.table.tuple(slot).protocol == flow::Protocol::kTcp &&
+        context_.flows[slot].phase != Phase::kClosing)
+      std::destroy_at(&flows_[slot]);
+  }
+}
+
+Counter TcpDriver::on_segment(const flow::Tuple& tuple, const wire::Packet& packet) {
+  const auto view = wire::TcpView::parse(packet.l4);
+  tcp::Segment segment;
+  if (!view || !read_segment(*view, segment)) return Counter::kDropMalformed;
+  const auto found = context_.table.find(tuple);
+  if (!found) return new_flow(tuple, packet, segment);
+  const std::uint32_t slot = *found;
+  if (context_.flows[slot].phase == Phase::kClosing) return Counter::kDropFlowClosing;
+  Flow& flow = flows_[slot];
+  if (flow.ended) return Counter::kDropFlowClosing;
+  const auto result = flow.connection.on_segment(segment, context_.now);
+  if (result.deliver.length > 0) take_payload(slot, result.deliver, view->payload());
+  apply(slot, result.actions);
+  if (result.actions.reopen) {
+    transmit(slot);
+    // Only if the old one could go at once; otherwise the guest's SYN comes again.
+    if (!context_.table.find(tuple)) return new_flow(tuple, packet, segment);
+    return Counter::kDropFlowClosing;
+  }
+  return Counter::kToTcpFlow;
+}
+
+Counter TcpDriver::new_flow(const flow::Tuple& tuple, const wire::Packet& packet,
+                            const tcp::Segment& segment) {
+  static_cast<void>(packet);
+  if (!segment.syn || segment.ack_flag || segment.rst || segment.fin) return stray(tuple, segment);
+  ChunkPool& pool = context_.stash_pool;
+  // The more is promised already, the less a new flow gets; it grows when it is busy and there is room.
+  const std::uint32_t left = pool.total() - pool.promised();
+  std::uint32_t credit = context_.config.limits.credit_start;
+  if (left < pool.total() / 2) credit = std::min(credit, 16U << 10U);
+  if (left < pool.total() / 4) credit = std::min(credit, kLeastCredit);
+  const std::uint32_t chunks = pool.chunks_for(credit);
+  if (!pool.reserve(chunks)) return Counter::kDropTableFull;
+  const auto slot = context_.open_slot(tuple);
+  if (!slot) {
+    pool.unreserve(chunks);
+    return Counter::kDropTableFull;
+  }
+  const std::uint16_t mss = segment_limit(tuple);
+  tcp::Config config;
+  config.isn = initial_sequence(tuple);
+  config.mss = mss;
+  config.initial_credit = credit;
+  config.ipv6 = tuple.guest.address.is_v6();
+  if (!context_.capabilities.tso) config.max_super_segment = mss;
+  Flow* const flow = std::construct_at(&flows_[*slot],
+                                       Flow{.connection = tcp::Connection(segment, config, context_.now),
+                                            .frame = context_.frame_template(tuple, wire::IpProtocol::kTcp)});
+  flow->ring_limit = context_.config.limits.ring_per_flow;
+  flow->credit = credit;
+  flow->reserved = chunks;
+  flow->guest_isn = segment.seq.raw();
+  context_.ask(*slot);
+  return Counter::kNewFlow;
+}
+
+// RFC 9293 3.10.7.1: a segment for a connection that does not exist is answered with a RST, a RST with
+// nothing.
+Counter TcpDriver::stray(const flow::Tuple& tuple, const tcp::Segment& segment) {
+  if (segment.rst) return Counter::kStraySegment;
+  if (!context_.resets.take(context_.now)) {
+    context_.counters.add(Counter::kIcmpSuppressed);
+    return Counter::kStraySegment;
+  }
+  wire::TcpFields reset;
+  reset.flags.rst = true;
+  if (segment.ack_flag) {
+    reset.seq = segment.ack;
+  } else {
+    reset.flags.ack = true;
+    reset.ack = segment.seq + segment.payload + (segment.syn ? 1U : 0U) + (segment.fin ? 1U : 0U);
+  }
+  std::array<std::byte, wire::kMaxHeaders> headers;
+  const auto built = wire::build_tcp(context_.frame_template(tuple, wire::IpProtocol::kTcp), reset, {},
+                                     wire::ChecksumMode::kFull, headers);
+  context_.send_frame(std::span(headers).first(built.length));
+  context_.counters.add(Counter::kResetsSent);
+  return Counter::kStraySegment;
+}
+
+void TcpDriver::take_payload(std::uint32_t slot, const tcp::Deliver& deliver, base::Bytes payload) {
+  Flow& flow = flows_[slot];
+  const base::Bytes bytes = payload.subspan(deliver.offset, deliver.length);
+  context_.counters.add(Counter::kBytesFromGuest, bytes.size());
+  if (deliver.ahead == 0) {
+    context_.flows[slot].volumes.bytes_from_guest += bytes.size() + deliver.unlocked;
+    flow.taken += deliver.length;
+  }
+  if (gathered_ > 0 &&
+      (gather_slot_ != slot || gathered_ == kGather || deliver.ahead > 0 || deliver.unlocked > 0))
+    write_gathered();
+  if (deliver.ahead > 0) return keep(flow, flow.stashed + deliver.ahead, bytes);
+  if (flow.stashed > 0 || deliver.unlocked > 0) {
+    keep(flow, flow.stashed, bytes);
+    flow.stashed += deliver.length + deliver.unlocked;
+    if (flow.writable) context_.ready.push(slot);
+    return;
+  }
+  gather_slot_ = slot;
+  // The socket only reads through it; iovec has no const form.
+  gather_[gathered_++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+
+void TcpDriver::keep(Flow& flow, std::uint32_t at, base::Bytes bytes) {
+  // The window the guest was given never exceeds the reservation, and Connection trims what lies outside the
+  // window.
+  CORDON_CHECK(flow.stash.write(context_.stash_pool, at, bytes));
+}
+
+void TcpDriver::write_gathered() {
+  if (gathered_ == 0) return;
+  const std::uint32_t slot = gather_slot_;
+  const std::span<iovec> parts = std::span(gather_).first(gathered_);
+  gathered_ = 0;
+  Flow& flow = flows_[slot];
+  if (flow.ended && flow.reset_host) return;  // nobody is to get it any more
+  ssize_t written = 0;
+  int error = EAGAIN;
+  if (flow.writable && context_.open(slot)) {
+    do written = ::writev(context_.flows[slot].socket.get(), parts.data(), static_cast<int>(parts.size()));
+    while (written < 0 && errno == EINTR);
+    error = written < 0 ? errno : 0;
+  }
+  std::size_t skip = written > 0 ? static_cast<std::size_t>(written) : 0;
+  if (!flow.stash.empty()) flow.stash.advance(context_.stash_pool, static_cast<std::uint32_t>(skip));
+  for (const iovec& part : parts) {
+    if (skip >= part.iov_len) {
+      skip -= part.iov_len;
+      continue;
+    }
+    const auto rest = base::as_bytes(part.iov_base, part.iov_len).subspan(skip);
+    skip = 0;
+    keep(flow, flow.stashed, rest);
+    flow.stashed += static_cast<std::uint32_t>(rest.size());
+    if (error == 0) error = EAGAIN;  // a short write means a full socket
+  }
+  after_write(slot, error);
+}
+
+void TcpDriver::write_stash(std::uint32_t slot) {
+  Flow& flow = flows_[slot];
+  while (flow.stashed > 0 && flow.writable && context_.open(slot)) {
+    std::array<iovec, kGather> parts;
+    const std::size_t n = flow.stash.pieces(context_.stash_pool, 0, flow.stashed, parts);
+    std::size_t offered = 0;
+    for (std::size_t i = 0; i < n; ++i) offered += parts[i].iov_len;
+    const ssize_t written = ::writev(context_.flows[slot].socket.get(), parts.data(), static_cast<int>(n));
+    int error = written < 0 ? errno : 0;
+    if (error == EINTR) continue;
+    if (written > 0) {
+      flow.stash.advance(context_.stash_pool, static_cast<std::uint32_t>(written));
+      flow.stashed -= static_cast<std::uint32_t>(written);
+      if (static_cast<std::size_t>(written) < offered) error = EAGAIN;
+    }
+    after_write(slot, error);
+  }
+}
+
+// Edge rule: after a short write the socket reports EPOLLOUT once it has room, provided that somebody
+// listens.
+void TcpDriver::after_write(std::uint32_t slot, int error) {
+  Flow& flow = flows_[slot];
+  dirty_.push(slot);
+  if (error != 0 && error != EAGAIN) return host_failed(slot, error);
+  if (error == EAGAIN) flow.writable = false;
+  if (flow.stashed > 0 && !flow.wants_output && context_.open(slot)) {
+    // The first time: the registration itself reports room that is there already.
+    const flow::Id id = context_.table.id(slot);
+    flow.wants_output = true;
+    flow.writable = false;
+    if (!context_.poller.modify(context_.flows[slot].socket.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                {loop::Token::Kind::kFlow, id.slot, id.generation}))
+      return host_failed(slot, errno);
+  }
+  flush_close(slot);
+}
+
+// The host side is done for: what it still has for the guest comes first, unless there is nothing to read.
+void TcpDriver::host_failed(std::uint32_t slot, int error) {
+  Flow& flow = flows_[slot];
+  static_cast<void>(error);
+  flow.writable = false;
+  flow.stashed = 0;
+  flow.stash.clear(context_.stash_pool);
+  flow.reason = flow::EndReason::kReset;
+  if (!flow.host_ended && flow.connection.wants_host_data()) {
+    flow.hung_up = flow.readable = true;
+    context_.ready.push(slot);
+    return;
+  }
+  flow.host_ended = true;
+  apply(slot, flow.connection.on_host_error(context_.now));
+}
+
+void TcpDriver::end_batch() {
+  write_gathered();
+  transmit_dirty();
+}
+
+// Busy flows earn a larger window while less than half of the pool is promised. Credit is never taken back
+// from a live flow: its window's right edge must not move left.
+void TcpDriver::grow_credit(Flow& flow) {
+  const Limits& limits = context_.config.limits;
+  if (flow.taken < flow.credit || flow.credit >= limits.credit_most) return;
+  flow.taken = 0;
+  ChunkPool& pool = context_.stash_pool;
+  const std::uint32_t wanted = std::min(flow.credit * 2, limits.credit_most);
+  const std::uint32_t more = pool.chunks_for(wanted) - flow.reserved;
+  if (pool.promised() + more > pool.total() / 2 || !pool.reserve(more))
+    return context_.counters.add(Counter::kStashRefused);
+  flow.credit = wanted;
+  flow.reserved += more;
+}
+
+void TcpDriver::apply(std::uint32_t slot, const tcp::Actions& actions) {
+  Flow& flow = flows_[slot];
+  dirty_.push(slot);
+  if (actions.released > 0) {
+    flow.ring.advance(context_.ring_pool, actions.released);
+    flow.ring_bytes -= actions.released;
+    if (flow.ring_bytes == 0) flow.ring.clear(context_.ring_pool);
+  }
+  if (flow.readable) context_.ready.push(slot);
+  if (actions.shutdown_host_write) flow.shutdown_wanted = true;
+  if (actions.end) {
+    flow.ended = true;
+    flow.reset_host = flow.reset_host || actions.reset_host;
+    if (flow.reset_host && flow.reason == flow::EndReason::kFin) flow.reason = flow::EndReason::kReset;
+  }
+  flush_close(slot);
+}
+
+void TcpDriver::flush_close(std::uint32_t slot) {
+  Flow& flow = flows_[slot];
+  if (!flow.shutdown_wanted || flow.shutdown_done || flow.stashed > 0 || !context_.open(slot)) return;
+  if (gathered_ > 0 && gather_slot_ == slot) return;  // write_gathered() comes back here
+  flow.shutdown_done = true;
+  ::shutdown(context_.flows[slot].socket.get(), SHUT_WR);
+}
+
+}  // namespace cordon::plane
