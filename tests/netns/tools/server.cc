@@ -15,7 +15,6 @@
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 
 #include "tests/netns/tools/server.h"
 
@@ -205,7 +204,7 @@ class TcpServer {
     }
   }
 
-  void hand_over(std::unordered_map<int, Pending>::iterator found) {
+  void hand_over(std::map<int, Pending>::iterator found) {
     Pending connection = std::move(found->second);
     const int number = connection.fd.get();
     pending_.erase(found);
@@ -219,7 +218,7 @@ class TcpServer {
 
   Fd listener_;
   Fd epoll_;
-  std::unordered_map<int, Pending> pending_;
+  std::map<int, Pending> pending_;
   std::array<std::byte, 65536> buffer_{};
   ReportBook book_;
 };
