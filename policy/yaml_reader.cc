@@ -38,6 +38,7 @@ class Builder final : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     report_.add(Code::kYamlFeature, position(mark), "YAML aliases are not supported; repeat the value");
     Node node;
+    node.kind = Node::Kind::kScalar;
     node.at = position(mark);
     add(std::move(node));
   }
@@ -103,6 +104,10 @@ class Builder final : public YAML::EventHandler {
       parent.keys.push_back(std::move(node));
     else
       parent.items.push_back(std::move(node));
+    // Where nothing is written the parser marks whatever comes next; the key is what the author must look at.
+    const bool nothing = parent.kind == Node::Kind::kMap && parent.items.size() == parent.keys.size() &&
+                         parent.items.back().kind == Node::Kind::kNull;
+    if (nothing) parent.items.back().at = parent.keys.back().at;
   }
 
   // By name, so that a file of one huge mapping costs n log n.

@@ -1,0 +1,295 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "core/base/fd.h"
+#include "policy/audit_log.h"
+#include "policy/json_line.h"
+#include "tests/policy/testing.h"
+
+using namespace cordon;
+using namespace cordon::policy;
+using namespace cordon::policy::testing;
+using base::Instant;
+using namespace std::chrono_literals;
+
+namespace {
+
+// 2026-09-25T10:11:12.123456Z
+constexpr WallTime kWall{std::chrono::sys_days{std::chrono::year{2026} / 9 / 25} + 10h + 11min + 12s +
+                         123456us};
+constexpr Instant kStart = Instant::from_nanos(1'000'000'000);
+
+std::shared_ptr<const PolicySet> shared(PolicySet policy) {
+  return std::make_shared<const PolicySet>(std::move(policy));
+}
+
+// What an AuditLog wrote, through a pipe.
+class Pipe {
+ public:
+  explicit Pipe(int capacity = 1 << 20) {
+    std::array<int, 2> fds{};
+    REQUIRE(::pipe2(fds.data(), O_CLOEXEC | O_NONBLOCK) == 0);
+    reader_ = base::Fd{fds[0]};
+    writer_ = base::Fd{fds[1]};
+    REQUIRE(::fcntl(writer_.get(), F_SETPIPE_SZ, capacity) >= capacity);
+  }
+  [[nodiscard]] int fd() const { return writer_.get(); }
+  void close_reader() { reader_.reset(); }
+  std::vector<std::string> lines() {
+    std::array<char, 65536> chunk{};
+    for (ssize_t got = 0; (got = ::read(reader_.get(), chunk.data(), chunk.size())) > 0;)
+      rest_.append(chunk.data(), static_cast<std::size_t>(got));
+    std::vector<std::string> out;
+    for (std::size_t end = 0; (end = rest_.find('\n')) != std::string::npos; rest_.erase(0, end + 1))
+      out.push_back(rest_.substr(0, end));
+    return out;
+  }
+
+ private:
+  base::Fd reader_, writer_;
+  std::string rest_;
+};
+
+AuditEvent denied(const PolicySet& policy, std::string_view address, std::uint16_t port) {
+  const auto tuple = flow_to(address, port);
+  return {.action = AuditAction::kFlowDenied,
+          .tuple = tuple,
+          .decision = decide(policy, tuple, facts(routed())),
+          .facts = routed()};
+}
+
+std::string field(const std::string& line, std::string_view key) {
+  const auto start = line.find("\"" + std::string{key} + "\":");
+  if (start == std::string::npos) return "(absent)";
+  const auto value = start + key.size() + 3;
+  return line.substr(value, line.find_first_of(",}", value) - value);
+}
+
+}  // namespace
+
+TEST_CASE("policy: an audit record has every field of the reference, in order") {
+  auto policy = load_ok({"version: 1\nname: site\negress:\n  - {name: lan, deny: private}\n"});
+  auto event = denied(policy, "10.1.2.3", 22);
+  event.oif_name = "eth0";
+  event.source_mac = net::parse_mac("52:54:00:12:34:ab");
+  auto record = make_record({.guest = "vm-42", .tenant = "blue"}, policy, event);
+  record.time = kWall;
+  record.sequence = 4711;
+  CHECK(
+      to_json(record) ==
+      R"({"@timestamp":"2026-09-25T10:11:12.123456Z","event.kind":"event","event.category":["network"],)"
+      R"("event.type":["connection","denied"],"event.action":"flow-denied","event.reason":"rule-deny",)"
+      R"("event.sequence":4711,"event.count":1,"rule.ruleset":"site","rule.name":"lan","sandbox.layer":"operator",)"
+      R"("sandbox.rule_at":"a.yaml:4","sandbox.policy.hash":")" +
+          policy.hash() +
+          R"(","sandbox.policy.generation":1,"sandbox.guest":"vm-42","sandbox.tenant":"blue",)"
+          R"("sandbox.verdict":"deny","sandbox.would_deny":[],"sandbox.dst_class":"private",)"
+          R"("sandbox.fib.type":"unicast","sandbox.fib.oif":"eth0","network.direction":"outbound",)"
+          R"("network.type":"ipv4","network.transport":"tcp","network.community_id":")" +
+          community_id(*event.tuple) +
+          R"(","source.ip":"10.0.2.15","source.mac":"52-54-00-12-34-AB","source.port":40000,)"
+          R"("destination.ip":"10.1.2.3","destination.port":22,"destination.domain":null,"sandbox.names":[],)"
+          R"("sandbox.dialed":null,"tls.client.server_name":null})");
+}
+
+TEST_CASE("policy: records of the floor, of audit mode, of ended flows and of the policy itself") {
+  auto policy = load_ok({file({"allow: any"}), "version: 1\nname: watch\nmode: audit\negress: []\n"});
+  const auto json = [&](const AuditEvent& event) {
+    return to_json(make_record({.guest = "g", .tenant = ""}, policy, event));
+  };
+
+  const auto tuple = flow_to("2606::1", 0, flow::Protocol::kIcmpEcho);
+  auto event =
+      AuditEvent{.tuple = tuple, .decision = decide(policy, tuple, facts(local())), .facts = local()};
+  auto line = json(event);
+  CHECK(field(line, "event.reason") == "\"host-address\"");
+  CHECK(field(line, "sandbox.layer") == "\"floor\"");
+  CHECK(field(line, "rule.ruleset") == "\"test\"");
+  CHECK(field(line, "rule.name") == "\"-\"");
+  CHECK(field(line, "sandbox.rule_at") == "null");
+  CHECK(field(line, "sandbox.tenant") == "null");
+  CHECK(field(line, "network.transport") == "\"ipv6-icmp\"");
+  CHECK(field(line, "source.port") == "null");
+  CHECK(field(line, "destination.port") == "null");
+  CHECK(field(line, "sandbox.fib.type") == "\"local\"");
+
+  event = denied(policy, "93.184.216.34", 443);
+  event.action = AuditAction::kFlowAllowed;
+  line = json(event);
+  CHECK(field(line, "sandbox.verdict") == "\"would-deny\"");
+  CHECK(field(line, "sandbox.would_deny") == "[\"watch\"]");
+  CHECK(field(line, "sandbox.layer") == "\"tenant\"");
+  CHECK(field(line, "event.reason") == "null");
+  CHECK(line.find(R"("event.type":["connection","allowed"])") != std::string::npos);
+
+  event.action = AuditAction::kFlowEnded;
+  event.volumes = flow::Volumes{.bytes_from_guest = 10, .bytes_to_guest = 18446744073709551615U};
+  event.duration = 1500ms;
+  event.end = flow::EndReason::kReset;
+  event.dialed = net::Endpoint{ip("2606::5"), net::Port{53}};
+  line = json(event);
+  CHECK(field(line, "source.bytes") == "10");
+  CHECK(field(line, "destination.bytes") == "18446744073709551615");
+  CHECK(field(line, "event.duration") == "1500000000");
+  CHECK(field(line, "sandbox.end") == "\"rst\"");
+  CHECK(field(line, "sandbox.dialed") == "\"[2606::5]:53\"");
+
+  line = json({.action = AuditAction::kPolicyRejected, .message = "a.yaml:1:1: error\nsecond line"});
+  CHECK(field(line, "event.action") == "\"policy-rejected\"");
+  CHECK(field(line, "sandbox.verdict") == "null");
+  CHECK(field(line, "event.reason") == "null");
+  CHECK(field(line, "source.ip") == "(absent)");
+  CHECK(line.find(R"("message":"a.yaml:1:1: error\nsecond line")") ==
+        std::string::npos);  // one form of escape only
+  CHECK(line.find(R"("message":"a.yaml:1:1: error\u000asecond line")") != std::string::npos);
+}
+
+TEST_CASE("policy: strings in records cannot break a line and are cut at 255 bytes") {
+  struct Case {
+    std::string_view name;
+    std::string text, want;
+  };
+  for (const auto& c : {
+           Case{"quotes", R"(a"b\c)", R"("a\"b\\c")"},
+           Case{"control", std::string("\0\n\x1b\x7f", 4), R"("\u0000\u000a\u001b\u007f")"},
+           Case{"C1 and line separators", "\xc2\x9b\xe2\x80\xa8\xe2\x80\xa9", R"("\u009b\u2028\u2029")"},
+           Case{"UTF-8 stays", "caf\xc3\xa9 \xf0\x9f\x98\x80", "\"caf\xc3\xa9 \xf0\x9f\x98\x80\""},
+           Case{"broken UTF-8", "\xff\xc3(\xe2\x80\xed\xa0\x80\xc0\xaf",
+                R"("\ufffd\ufffd(\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd")"},
+           Case{"255 bytes", std::string(255, 'x'), "\"" + std::string(255, 'x') + "\""},
+           Case{"256 bytes", std::string(256, 'x'), "\"" + std::string(255, 'x') + "...\""},
+           Case{"not cut inside a character", std::string(254, 'x') + "\xc3\xa9",
+                "\"" + std::string(254, 'x') + "...\""},
+       }) {
+    CAPTURE(c.name);
+    JsonLine line;
+    line.text("k", c.text);
+    CHECK(line.take() == "{\"k\":" + c.want + "}");
+  }
+}
+
+TEST_CASE("policy: community ids are those of the specification's baseline") {
+  const auto id = [](std::string_view from, std::uint16_t sport, std::string_view to, std::uint16_t dport,
+                     flow::Protocol p) {
+    return community_id({p, {ip(from), net::Port{sport}}, {ip(to), net::Port{dport}}});
+  };
+  CHECK(id("128.232.110.120", 34855, "66.35.250.204", 80, flow::Protocol::kTcp) ==
+        "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
+  CHECK(id("66.35.250.204", 80, "128.232.110.120", 34855, flow::Protocol::kTcp) ==
+        "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
+  CHECK(id("192.168.1.52", 54585, "8.8.8.8", 53, flow::Protocol::kUdp) == "1:d/FP5EW3wiY1vCndhwleRRKHowQ=");
+  CHECK(id("192.168.0.89", 7, "192.168.0.1", 0, flow::Protocol::kIcmpEcho) ==
+        "1:X0snYXpgwiv9TZtqg64sgzUn6Dk=");
+}
+
+TEST_CASE("policy: the same refusal again is counted and summed up every 10 s") {
+  Pipe pipe;
+  const auto policy = shared(load_ok({file({"allow: internet"})}));
+  AuditLog log{{.guest = "g", .tenant = ""}, pipe.fd(), policy};
+  const auto event = denied(*policy, "10.0.0.1", 80);
+  CHECK(log.next_deadline() == Instant::never());
+  log.record(event, kStart, kWall);
+  REQUIRE(pipe.lines().size() == 1);  // at once
+  CHECK(log.next_deadline() == kStart + 10s);
+  for (int i = 0; i < 1000; ++i) log.record(event, kStart + 1s, kWall);
+  log.record(denied(*policy, "10.0.0.1", 81), kStart + 2s, kWall);  // another kind
+  auto lines = pipe.lines();
+  REQUIRE(lines.size() == 1);
+  CHECK(field(lines[0], "destination.port") == "81");
+  log.tick(kStart + 10s - 1ns, kWall);
+  CHECK(pipe.lines().empty());
+  log.tick(kStart + 10s, kWall + 10s);
+  lines = pipe.lines();
+  REQUIRE(lines.size() == 1);
+  CHECK(field(lines[0], "event.count") == "1000");
+  CHECK(field(lines[0], "event.sequence") == "3");
+  CHECK(field(lines[0], "@timestamp") == "\"2026-09-25T10:11:22.123456Z\"");
+  log.tick(kStart + 20s, kWall);  // nothing was held: the kind is forgotten
+  CHECK(pipe.lines().empty());
+  CHECK(log.next_deadline() == Instant::never());
+  log.record(event, kStart + 21s, kWall);
+  CHECK(pipe.lines().size() == 1);
+  CHECK(log.counters().by_reason[static_cast<std::size_t>(Reason::kNoRule)] == 1003);
+  log.record(event, kStart + 22s, kWall);
+  log.finish(kStart + 22s, kWall);
+  lines = pipe.lines();
+  REQUIRE(lines.size() == 1);
+  CHECK(field(lines[0], "event.count") == "1");
+}
+
+TEST_CASE("policy: a scan fills the table, not the disk; what is lost is counted and reported") {
+  Pipe pipe(1 << 20);
+  const auto policy = shared(load_ok({file({"allow: internet"})}));
+  AuditLog log{{.guest = "g", .tenant = ""}, pipe.fd(), policy};
+  std::size_t written = 0;
+  for (std::uint16_t port = 1; port <= 3000; ++port) {
+    log.record(denied(*policy, "10.0.0.1", port), kStart, kWall);
+    written += pipe.lines().size();
+  }
+  CHECK(written == AuditLog::kMaxKinds);
+  CHECK(log.counters().by_reason[static_cast<std::size_t>(Reason::kNoRule)] == 3000);
+  CHECK(log.counters().events_lost == 3000 - AuditLog::kMaxKinds);
+  log.tick(kStart + 10s, kWall);
+  const auto lines = pipe.lines();
+  REQUIRE(lines.size() == 1);
+  CHECK(field(lines[0], "event.action") == "\"audit-dropped\"");
+  CHECK(field(lines[0], "event.count") == std::to_string(3000 - AuditLog::kMaxKinds));
+  CHECK(log.next_deadline() == Instant::never());
+}
+
+TEST_CASE("policy: a sink that takes nothing loses records, and the next record says how many") {
+  Pipe pipe(4096);
+  const auto policy = shared(load_ok({file({"allow: internet"})}));
+  AuditLog log{{.guest = "g", .tenant = ""}, pipe.fd(), policy};
+  for (std::uint16_t port = 1; port <= 100; ++port)
+    log.record(denied(*policy, "10.0.0.1", port), kStart, kWall);
+  const auto lost = log.counters().events_lost;
+  CHECK(lost > 90);
+  CHECK(log.counters().records_written + lost == 100);
+  for (const auto& line : pipe.lines()) CHECK((line.front() == '{' && line.back() == '}'));
+  log.record(denied(*policy, "10.0.0.1", 101), kStart, kWall);
+  const auto lines = pipe.lines();
+  REQUIRE_FALSE(lines.empty());
+  CHECK(field(lines.back(), "sandbox.audit.dropped") == std::to_string(lost));
+  CHECK(field(lines.back(), "event.sequence") == "101");
+}
+
+TEST_CASE("policy: a full disk and a closed reader are survived") {
+  const auto policy = shared(load_ok({file({"allow: internet"})}));
+  const auto event = denied(*policy, "10.0.0.1", 80);
+  const base::Fd full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
+  REQUIRE(full.valid());
+  AuditLog disk{{.guest = "g", .tenant = ""}, full.get(), policy};
+  disk.record(event, kStart, kWall);
+  CHECK(disk.counters().events_lost == 1);
+  disk.tick(kStart + 10s, kWall);  // the report is lost too, and counts for nothing
+  CHECK(disk.counters().events_lost == 1);
+  CHECK(disk.next_deadline() == kStart + 20s);
+
+  const auto old = std::signal(SIGPIPE, SIG_IGN);
+  Pipe pipe;
+  AuditLog broken{{.guest = "g", .tenant = ""}, pipe.fd(), policy};
+  pipe.close_reader();
+  broken.record(event, kStart, kWall);
+  CHECK(broken.counters().events_lost == 1);
+  std::signal(SIGPIPE, old);
+}
+
+TEST_CASE("policy: a reload between event and summary leaves the summary under its own policy") {
+  Pipe pipe;
+  auto first = shared(load_ok({file({"deny: private"})}));
+  AuditLog log{{.guest = "g", .tenant = ""}, pipe.fd(), first};
+  const auto event = denied(*first, "10.0.0.1", 80);
+  log.record(event, kStart, kWall);
+  log.record(event, kStart, kWall);
+  const auto old_hash = first->hash();
+  log.set_policy(shared(PolicySet{}));
+  first.reset();
+  log.tick(kStart + 10s, kWall);
+  const auto lines = pipe.lines();
+  REQUIRE(lines.size() == 2);
+  CHECK(field(lines[1], "sandbox.policy.hash") == "\"" + old_hash + "\"");
+  CHECK(field(lines[1], "rule.name") == "\"r0\"");
+}
