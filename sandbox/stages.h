@@ -48,7 +48,9 @@ struct IsolationReport {
 };
 
 struct LockOptions {
-  unsigned max_fds = 1024;  // RLIMIT_NOFILE from here on, bounded by the hard limit
+  unsigned max_fds = 1024;    // RLIMIT_NOFILE from here on, bounded by the hard limit
+  bool print_report = false;  // on stderr, just before the filter
+  bool strict = false;        // fail when a layer of this kernel could not be had
 };
 
 [[nodiscard]] base::Result<void> begin_role(Role role);

@@ -1,0 +1,147 @@
+#include "sandbox/control.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <type_traits>
+
+namespace cordon::sandbox::control {
+namespace {
+
+constexpr std::uint16_t kVersion = 1;
+enum class Type : std::uint16_t {
+  kNewTranslator = 1,
+  kResolvers = 2,
+  kStop = 3,
+  kReady = 16,
+  kRevokeBegin = 17,
+  kRevokeEnd = 18,
+  kKillTranslator = 19,
+};
+
+struct WireResolver {
+  std::uint8_t family = 0;
+  std::array<std::uint8_t, 3> reserved{};
+  std::uint32_t scope_id = 0;
+  std::array<std::uint8_t, 16> address{};
+};
+// `value`: serial, violation or number of resolvers, by type.
+struct Short {
+  std::uint16_t version = kVersion;
+  std::uint16_t type = 0;
+  std::uint32_t value = 0;
+};
+struct Long {
+  Short header;
+  std::array<WireResolver, kMaxResolvers> resolvers{};
+};
+static_assert(std::has_unique_object_representations_v<Long>);
+
+template <class Message>
+base::Bytes bytes_of(const Message& message) {
+  return base::as_bytes(&message, sizeof message);
+}
+Short make(Type type, std::uint32_t value = 0) {
+  return {.type = static_cast<std::uint16_t>(type), .value = value};
+}
+
+struct Message {
+  Long body;
+  std::size_t size = 0;
+  base::Fd fd;
+};
+
+// Both ends are trusted, so whatever is wrong here is a fault of ours: kViolation without detail.
+std::expected<Message, ReceiveStop> receive_message(int socket, AcceptFd accept) {
+  Message message;
+  Packet packet = receive_packet(socket, base::as_writable_bytes(&message.body, sizeof message.body), accept);
+  switch (packet.status) {
+    case PacketStatus::kEmpty: return std::unexpected(ReceiveStop::kEmpty);
+    case PacketStatus::kClosed: return std::unexpected(ReceiveStop::kClosed);
+    case PacketStatus::kBadFds: return std::unexpected(ReceiveStop::kViolation);
+    case PacketStatus::kReceived: break;
+  }
+  const bool is_long = message.body.header.type == static_cast<std::uint16_t>(Type::kResolvers);
+  if (packet.size != (is_long ? sizeof(Long) : sizeof(Short)) || message.body.header.version != kVersion)
+    return std::unexpected(ReceiveStop::kViolation);
+  message.size = packet.size;
+  message.fd = std::move(packet.fd);
+  return message;
+}
+
+std::expected<FromLauncher, ReceiveStop> load_resolvers(const Long& wire) {
+  if (wire.header.value > kMaxResolvers) return std::unexpected(ReceiveStop::kViolation);
+  Resolvers resolvers;
+  for (const auto& entry : std::span{wire.resolvers}.first(wire.header.value)) {
+    Resolver resolver{.address = {}, .scope_id = entry.scope_id};
+    if (entry.family == static_cast<std::uint8_t>(net::Family::kIpv4))
+      resolver.address =
+          net::Ipv4Address{entry.address[0], entry.address[1], entry.address[2], entry.address[3]};
+    else if (entry.family == static_cast<std::uint8_t>(net::Family::kIpv6))
+      resolver.address = net::Ipv6Address{entry.address};
+    else
+      return std::unexpected(ReceiveStop::kViolation);
+    resolvers.servers.push_back(resolver);
+  }
+  return resolvers;
+}
+
+}  // namespace
+
+std::expected<FromLauncher, ReceiveStop> BrokerControl::receive() {
+  auto message = CORDON_TRY(receive_message(fd_.get(), AcceptFd::kAtMostOne));
+  const auto type = static_cast<Type>(message.body.header.type);
+  if (message.fd.valid() != (type == Type::kNewTranslator)) return std::unexpected(ReceiveStop::kViolation);
+  if (type == Type::kNewTranslator) return NewTranslator{std::move(message.fd)};
+  if (type == Type::kResolvers) return load_resolvers(message.body);
+  if (type == Type::kStop) return Stop{};
+  return std::unexpected(ReceiveStop::kViolation);
+}
+
+SendStatus BrokerControl::send(const FromBroker& message) {
+  Short wire;
+  if (std::holds_alternative<Ready>(message)) wire = make(Type::kReady);
+  if (const auto* begin = std::get_if<RevokeBegin>(&message)) wire = make(Type::kRevokeBegin, begin->serial);
+  if (const auto* end = std::get_if<RevokeEnd>(&message)) wire = make(Type::kRevokeEnd, end->serial);
+  if (const auto* kill = std::get_if<KillTranslator>(&message))
+    wire = make(Type::kKillTranslator, static_cast<std::uint32_t>(kill->reason));
+  return send_packet(fd_.get(), bytes_of(wire), Wait::kForRoom);
+}
+
+std::expected<FromBroker, ReceiveStop> LauncherControl::receive() {
+  const auto message = CORDON_TRY(receive_message(fd_.get(), AcceptFd::kNone));
+  const std::uint32_t value = message.body.header.value;
+  const auto type = static_cast<Type>(message.body.header.type);
+  if (type == Type::kReady) return Ready{};
+  if (type == Type::kRevokeBegin) return RevokeBegin{value};
+  if (type == Type::kRevokeEnd) return RevokeEnd{value};
+  if (type == Type::kKillTranslator && value <= static_cast<std::uint32_t>(Violation::kDescriptor))
+    return KillTranslator{static_cast<Violation>(value)};
+  return std::unexpected(ReceiveStop::kViolation);
+}
+
+SendStatus LauncherControl::send_new_translator(int channel) {
+  const Short wire = make(Type::kNewTranslator);
+  return send_packet_with_fd(fd_.get(), bytes_of(wire), channel);
+}
+
+SendStatus LauncherControl::send_resolvers(const Resolvers& resolvers) {
+  Long wire;
+  const std::size_t count = std::min(resolvers.servers.size(), kMaxResolvers);
+  wire.header = make(Type::kResolvers, static_cast<std::uint32_t>(count));
+  for (std::size_t i = 0; i < count; ++i) {
+    const Resolver& resolver = resolvers.servers[i];
+    WireResolver& entry = wire.resolvers.at(i);
+    entry.family = static_cast<std::uint8_t>(resolver.address.family());
+    entry.scope_id = resolver.scope_id;
+    std::ranges::copy(resolver.address.bytes(), entry.address.begin());
+  }
+  return send_packet(fd_.get(), bytes_of(wire));
+}
+
+SendStatus LauncherControl::send_stop() {
+  const Short wire = make(Type::kStop);
+  return send_packet(fd_.get(), bytes_of(wire));
+}
+
+}  // namespace cordon::sandbox::control

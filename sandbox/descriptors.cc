@@ -1,0 +1,55 @@
+#include "sandbox/descriptors.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+
+namespace cordon::sandbox {
+
+base::Result<void> ensure_standard_fds() {
+  for (int fd = 0; fd < 3; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // The lowest free number is `fd` itself.
+    if (::open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+      return base::fail_errno("open", "/dev/null");
+  }
+  return {};
+}
+
+base::Result<void> close_from(int first, Rest rest) {
+  const unsigned flags = rest == Rest::kCloseOnExec ? CLOSE_RANGE_CLOEXEC : 0U;
+  if (::syscall(SYS_close_range, static_cast<unsigned>(first), ~0U, flags) != 0)
+    return base::fail_errno("close_range", "Linux 5.11 or newer is needed");
+  return {};
+}
+
+bool is_alive(int pidfd) {
+  pollfd process{pidfd, POLLIN, 0};
+  return ::poll(&process, 1, 0) == 0;
+}
+
+int open_pidfd(int pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+
+bool is_packet_socket(int fd) {
+  int type = 0;
+  socklen_t length = sizeof type;
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET;
+}
+
+base::Result<unsigned> limit_fds(unsigned wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return base::fail_errno("getrlimit", "RLIMIT_NOFILE");
+  limit.rlim_max = std::min<rlim_t>(limit.rlim_max, wanted);
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return base::fail_errno("setrlimit", "RLIMIT_NOFILE");
+  return static_cast<unsigned>(limit.rlim_cur);
+}
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,24 @@
+// Descriptors of a role: 0-2 standard, 3 and 4 its two ends (control.h), 5 a pidfd of the launcher until
+// begin.
+#pragma once
+
+#include "core/base/error.h"
+
+namespace cordon::sandbox {
+
+inline constexpr int kLauncherFd = 5;
+inline constexpr int kFirstFreeFd = 6;
+
+// 0, 1 and 2 exist (else /dev/null), so that no later descriptor takes their meaning.
+[[nodiscard]] base::Result<void> ensure_standard_fds();
+// Marks or closes everything from `first` on.
+enum class Rest { kClose, kCloseOnExec };
+[[nodiscard]] base::Result<void> close_from(int first, Rest rest);
+// The process that `pidfd` names is still there.
+[[nodiscard]] bool is_alive(int pidfd);
+[[nodiscard]] int open_pidfd(int pid);
+[[nodiscard]] bool is_packet_socket(int fd);
+// Sets soft and hard limit to `wanted`, or to the hard limit if that is lower; returns what it is now.
+[[nodiscard]] base::Result<unsigned> limit_fds(unsigned wanted);
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,111 @@
+#include "sandbox/namespaces.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <string>
+
+#include "core/base/fd.h"
+
+namespace cordon::sandbox {
+namespace {
+
+base::Result<void> write_file(const std::string& path, std::string_view text) {
+  const base::Fd file{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+  if (!file) return base::fail_errno("open", path);
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return base::fail_errno("write", path);
+  return {};
+}
+
+// The integer in a sysctl file, or `absent`.
+long read_setting(const char* path, long absent) {
+  const base::Fd file{::open(path, O_RDONLY | O_CLOEXEC)};
+  std::array<char, 32> text{};
+  if (!file || ::read(file.get(), text.data(), text.size() - 1) <= 0) return absent;
+  return std::strtol(text.data(), nullptr, 10);
+}
+
+std::string map_lines(std::uint32_t own, std::uint32_t chosen, Role role) {
+  if (chosen == own) return "0 " + std::to_string(own) + " 1\n";
+  if (role == Role::kTranslator) return "0 " + std::to_string(chosen) + " 1\n";
+  return "0 " + std::to_string(own) + " 1\n1 " + std::to_string(chosen) + " 1\n";
+}
+
+}  // namespace
+
+std::uint64_t namespace_flags(Role role) {
+  constexpr std::uint64_t kShared = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+  return role == Role::kTranslator ? kShared | CLONE_NEWNET | CLONE_NEWPID : kShared;
+}
+
+Identity choose_identity(int executable) {
+  Identity identity{.uid = ::geteuid(), .gid = ::getegid()};
+  struct stat info{};
+  if (identity.uid != 0 || ::fstat(executable, &info) != 0 || (info.st_mode & S_IXOTH) == 0) return identity;
+  return {.uid = kNobody, .gid = kNobody, .lowered = true};
+}
+
+base::Result<void> write_id_maps(pid_t child, Role role, const Identity& identity) {
+  const std::string base = "/proc/" + std::to_string(child);
+  // Unprivileged gid maps need setgroups denied first (user_namespaces(7)); root does not mind.
+  if (!identity.lowered) CORDON_TRY(write_file(base + "/setgroups", "deny"));
+  CORDON_TRY(write_file(base + "/uid_map", map_lines(::geteuid(), identity.uid, role)));
+  return write_file(base + "/gid_map", map_lines(::getegid(), identity.gid, role));
+}
+
+base::Error explain_refusal(int error) {
+  std::string advice;
+  if (read_setting("/proc/sys/kernel/unprivileged_userns_clone", 1) == 0)
+    advice = "run: sysctl kernel.unprivileged_userns_clone=1";
+  else if (error == ENOSPC || error == EUSERS || read_setting("/proc/sys/user/max_user_namespaces", 1) == 0)
+    advice = "raise user.max_user_namespaces (and max_net_namespaces, max_pid_namespaces), it is " +
+             std::to_string(read_setting("/proc/sys/user/max_user_namespaces", -1));
+  else if (read_setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 0) != 0)
+    advice =
+        "install contrib/apparmor's profile, or run: sysctl kernel.apparmor_restrict_unprivileged_userns=0";
+  else
+    advice =
+        "a container's seccomp profile or a security module forbids user namespaces: allow clone and unshare";
+  return {"create namespaces", error, std::move(advice)};
+}
+
+base::Result<void> enter_empty_root() {
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return base::fail_errno("mount",
+                            "make / private; a security module may forbid mounts in user namespaces");
+  // Any directory will do as the mount point, in our own mount namespace.
+  constexpr unsigned long kFlags = MS_NODEV | MS_NOEXEC | MS_NOSUID | MS_RDONLY;
+  const char* place = nullptr;
+  for (const char* const candidate : {"/tmp", "/proc", "/run"})
+    if (::mount("none", candidate, "tmpfs", kFlags, "size=4k,nr_inodes=2,mode=0555") == 0) {
+      place = candidate;
+      break;
+    }
+  if (place == nullptr) return base::fail_errno("mount", "tmpfs for the empty root");
+  if (::chdir(place) != 0) return base::fail_errno("chdir", place);
+  // Both arguments the same: the old root ends up on top of the new one and is detached from there.
+  if (::syscall(SYS_pivot_root, ".", ".") != 0) return base::fail_errno("pivot_root");
+  if (::umount2(".", MNT_DETACH) != 0) return base::fail_errno("umount", "the old root");
+  if (::chdir("/") != 0) return base::fail_errno("chdir", "/");
+  return {};
+}
+
+base::Result<bool> lower_identity() {
+  // Raw calls: glibc's versions signal every thread, and there is one.
+  if (::syscall(SYS_setresgid, 1, 1, 1) != 0) {
+    if (errno == EINVAL) return false;  // id 1 is not mapped: nothing to lower to
+    return base::fail_errno("setresgid");
+  }
+  if (::syscall(SYS_setgroups, 0, nullptr) != 0) return base::fail_errno("setgroups");
+  if (::syscall(SYS_setresuid, 1, 1, 1) != 0) return base::fail_errno("setresuid");
+  return true;
+}
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,39 @@
+// Namespaces: which ones a role gets, its identity inside, and the empty root.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "core/base/error.h"
+#include "sandbox/stages.h"
+
+namespace cordon::sandbox {
+
+// clone flags: the translator gets user, net, mount, pid, ipc and uts; the broker the same without net and
+// pid, because it works in the host's network and is told apart by the launcher's signals only.
+[[nodiscard]] std::uint64_t namespace_flags(Role role);
+
+// Who a role is on the host. Started by root, roles become `nobody` where the host lets them.
+struct Identity {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  bool lowered = false;  // uid is not the launcher's own
+};
+inline constexpr uid_t kNobody = 65534;
+// `executable`: must be executable for others, or nobody could not run it.
+[[nodiscard]] Identity choose_identity(int executable);
+// Parent side, for a child cloned into a new user namespace: inside id 0 is the launcher's own (broker: it
+// still has to read the policy) or the chosen one (translator); inside id 1 is the lowered one where there is
+// one.
+[[nodiscard]] base::Result<void> write_id_maps(pid_t child, Role role, const Identity& identity);
+
+// What a refused clone or unshare means on this host and which setting to change.
+[[nodiscard]] base::Error explain_refusal(int error);
+
+// An empty, read-only tmpfs becomes the root; nothing of the old tree stays reachable by path.
+[[nodiscard]] base::Result<void> enter_empty_root();
+// Leaves inside id 0 for id 1 if the map has one. True: done.
+[[nodiscard]] base::Result<bool> lower_identity();
+
+}  // namespace cordon::sandbox

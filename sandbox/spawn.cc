@@ -1,0 +1,156 @@
+#include "sandbox/spawn.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "sandbox/control.h"
+#include "sandbox/descriptors.h"
+#include "sandbox/namespaces.h"
+
+namespace cordon::sandbox {
+namespace {
+
+// Only what a sanitizer's runtime reads is kept of the environment, and that only in its own builds.
+std::vector<char*> environment_for_role() {
+  std::vector<char*> kept;
+#ifdef CORDON_SANITIZED
+  for (const char* const name : {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "LSAN_OPTIONS="})
+    for (char** entry = environ; *entry != nullptr; ++entry)
+      if (std::strncmp(*entry, name, std::strlen(name)) == 0) kept.push_back(*entry);
+#endif
+  kept.push_back(nullptr);
+  return kept;
+}
+
+// Runs in the child between clone and exec: system calls only, everything was prepared before. The exit
+// status names the step, should one fail: the parent's message is all the user sees.
+struct ChildPlan {
+  const SpawnRequest& request;
+  char* const* argv;
+  char* const* envp;
+  int go;
+  int null;
+};
+
+[[noreturn]] void child_fail(const char* step) {
+  const std::array<std::string_view, 3> parts{"cordon: cannot start a role: ", step, "\n"};
+  for (const auto part : parts) static_cast<void>(!::write(2, part.data(), part.size()));
+  ::_exit(1);
+}
+
+void place_descriptors(const ChildPlan& plan) {
+  // First out of the way of every target number, then into place.
+  struct Move {
+    int from;
+    int to;
+  };
+  std::array<Move, 6> moves{{{plan.null, 0},
+                             {plan.null, 1},
+                             {plan.request.diagnostics, 2},
+                             {plan.request.control, control::kControlFd},
+                             {plan.request.second, control::kSecondFd},
+                             {plan.request.launcher, kLauncherFd}}};
+  for (auto& move : moves) {
+    move.from = ::fcntl(move.from, F_DUPFD_CLOEXEC, 64);
+    if (move.from < 0) child_fail("descriptors");
+  }
+  const int executable = ::fcntl(plan.request.executable, F_DUPFD_CLOEXEC, 64);
+  for (const auto& move : moves)
+    if (::dup2(move.from, move.to) < 0) child_fail("descriptors");
+  if (!close_from(kFirstFreeFd, Rest::kCloseOnExec)) child_fail("close_range");
+  ::syscall(SYS_execveat, executable, "", plan.argv, plan.envp, AT_EMPTY_PATH);
+  child_fail("exec");
+}
+
+[[noreturn]] void run_child(const ChildPlan& plan) {
+  char byte = 0;
+  if (::read(plan.go, &byte, 1) != 1) ::_exit(1);  // the id maps are written, or the launcher gave up
+  // Inside id 0, so that the capabilities needed for the empty root survive exec. Raw: glibc would signal
+  // threads.
+  if (::syscall(SYS_setresgid, 0, 0, 0) != 0 || ::syscall(SYS_setresuid, 0, 0, 0) != 0)
+    child_fail("identity");
+  ::setsid();  // the terminal's signals are for the launcher and the command
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || !is_alive(plan.request.launcher)) ::_exit(1);
+  // Handlers first: what is pending must not reach those of the launcher.
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) ::signal(signal, SIG_DFL);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  place_descriptors(plan);
+  ::_exit(1);
+}
+
+base::Result<void> release_child(pid_t pid, const SpawnRequest& request, int go) {
+  CORDON_TRY(write_id_maps(pid, request.role, choose_identity(request.executable)));
+  if (::write(go, "g", 1) != 1) return base::fail_errno("write", "start of a role");
+  return {};
+}
+
+}  // namespace
+
+base::Result<Process> spawn_role(const SpawnRequest& request) {
+  std::array<int, 2> pipe_fds{};
+  if (::pipe2(pipe_fds.data(), O_CLOEXEC) != 0) return base::fail_errno("pipe");
+  const base::Fd wait_end{pipe_fds[0]};
+  base::Fd go_end{pipe_fds[1]};
+  const base::Fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  if (!null) return base::fail_errno("open", "/dev/null");
+
+  std::vector<std::string> words{"cordon", "--role=" + std::string{to_string(request.role)}};
+  words.insert(words.end(), request.arguments.begin(), request.arguments.end());
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const auto envp = environment_for_role();
+  const ChildPlan plan{request, argv.data(), envp.data(), wait_end.get(), null.get()};
+
+  int pidfd = -1;
+  clone_args arguments{};
+  arguments.flags = namespace_flags(request.role) | CLONE_PIDFD;
+  arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
+  arguments.exit_signal = SIGCHLD;
+  const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (pid < 0) return std::unexpected(explain_refusal(errno));
+  if (pid == 0) {
+    ::close(pipe_fds[1]);
+    run_child(plan);
+  }
+  Process process{static_cast<pid_t>(pid), base::Fd{pidfd}};
+  if (auto released = release_child(process.pid, request, go_end.get()); !released) {
+    go_end.reset();  // the child ends by itself
+    ::waitpid(process.pid, nullptr, 0);
+    return std::unexpected(std::move(released).error());
+  }
+  return process;
+}
+
+int reap(Process& process) {
+  if (!process.running()) return -1;
+  int status = 0;
+  if (::waitpid(process.pid, &status, WNOHANG) != process.pid) return -1;
+  process = Process{};
+  return status;
+}
+
+std::string describe_status(int status) {
+  if (WIFSIGNALED(status)) {
+    const int signal = WTERMSIG(status);
+    const char* const text = ::sigdescr_np(signal);
+    return "killed by signal " + std::to_string(signal) + " (" + (text != nullptr ? text : "?") + ")";
+  }
+  return "exit status " + std::to_string(WEXITSTATUS(status));
+}
+
+int exit_code(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,41 @@
+// Starts one role: clone into its namespaces, identity, descriptors, exec of our own binary (own address
+// layout).
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/fd.h"
+#include "sandbox/stages.h"
+
+namespace cordon::sandbox {
+
+struct Process {
+  pid_t pid = -1;
+  base::Fd pidfd;
+  [[nodiscard]] bool running() const { return pid > 0; }
+};
+
+struct SpawnRequest {
+  Role role = Role::kTranslator;
+  int executable = -1;  // O_PATH
+  std::vector<std::string> arguments;
+  int control = -1;      // becomes fd 3
+  int second = -1;       // becomes fd 4
+  int launcher = -1;     // a pidfd of ourselves, becomes fd 5
+  int diagnostics = -1;  // becomes stderr; never the terminal itself for the translator: it could read keys
+};
+
+[[nodiscard]] base::Result<Process> spawn_role(const SpawnRequest& request);
+
+// waitid on a process that has ended; the wait status as of waitpid, which it also reaps. -1: still running.
+[[nodiscard]] int reap(Process& process);
+// "exit status 1", "killed by signal 31 (Bad system call)".
+[[nodiscard]] std::string describe_status(int status);
+// Exit status for a shell: the status, or 128 + signal.
+[[nodiscard]] int exit_code(int status);
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,115 @@
+// Stands in for the roles in launcher tests: real begin and lock, scripted behaviour. Arguments:
+// "broker=MODE", "translator=MODE" and a tag by which the tests find what is left behind.
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "sandbox/control.h"
+#include "sandbox/stages.h"
+
+using namespace cordon;
+using namespace cordon::sandbox;
+
+namespace {
+
+std::string_view argument(int argc, char** argv, std::string_view name) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view text{argv[i]};
+    if (text.starts_with(name)) return text.substr(name.size());
+  }
+  return {};
+}
+
+int fail(const base::Error& error) {
+  std::fprintf(stderr, "dummy: %s\n", base::describe(error).c_str());
+  return 1;
+}
+
+void on_translator(std::string_view mode, control::BrokerControl& control, int number) {
+  if (mode == "die") ::_exit(7);
+  if (number != 1) return;
+  if (mode == "stuck") static_cast<void>(control.send(control::RevokeBegin{1}));
+  if (mode == "wrong-end") {
+    static_cast<void>(control.send(control::RevokeBegin{2}));
+    static_cast<void>(control.send(control::RevokeEnd{1}));
+  }
+  if (mode == "prompt")
+    for (std::uint32_t serial = 1; serial < 1000; ++serial) {
+      static_cast<void>(control.send(control::RevokeBegin{serial}));
+      static_cast<void>(control.send(control::RevokeEnd{serial}));
+    }
+  if (mode == "hostile") static_cast<void>(control.send(control::KillTranslator{Violation::kPort}));
+}
+
+int run_broker(std::string_view mode) {
+  if (mode == "refuse") {
+    std::fprintf(stderr, "policy.yaml:1:1: no\n");
+    return 2;
+  }
+  if (const auto begun = begin_role(Role::kBroker); !begun) return fail(begun.error());
+  control::BrokerControl control{base::Fd{control::kControlFd}};
+  if (const auto locked = lock_broker({.max_fds = 256, .print_report = true}); !locked)
+    return fail(locked.error());
+  static_cast<void>(control.send(control::Ready{}));
+  base::Fd channel;
+  int translators = 0;
+  for (;;) {
+    pollfd wait{control.poll_fd(), POLLIN, 0};
+    ::poll(&wait, 1, -1);
+    auto message = control.receive();
+    if (!message) {
+      if (message.error() == ReceiveStop::kEmpty) continue;
+      return 3;
+    }
+    if (std::holds_alternative<control::Stop>(*message)) {
+      std::fprintf(stderr, "broker stopped\n");
+      ::_exit(0);
+    }
+    if (auto* fresh = std::get_if<control::NewTranslator>(&*message)) {
+      channel = std::move(fresh->channel);
+      std::fprintf(stderr, "translator %d\n", ++translators);
+      on_translator(mode, control, translators);
+    }
+    if (const auto* list = std::get_if<control::Resolvers>(&*message)) {
+      std::fprintf(stderr, "resolvers:");
+      for (const auto& server : list->servers)
+        std::fprintf(stderr, " %s", net::to_string(server.address).c_str());
+      std::fprintf(stderr, "\n");
+    }
+  }
+}
+
+int run_translator(std::string_view mode) {
+  if (mode == "early-exit") return 5;
+  if (const auto begun = begin_role(Role::kTranslator); !begun) return fail(begun.error());
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  const int end = ::signalfd(-1, &set, SFD_CLOEXEC);
+  if (const auto locked = lock_translator({.max_fds = 64, .print_report = true}); !locked)
+    return fail(locked.error());
+  if (mode == "socket") ::socket(AF_INET, SOCK_STREAM, 0);
+  if (mode == "escape") {
+    constexpr std::string_view kText = "\x1b]0;owned\x07 \xc3\xa9\n";
+    static_cast<void>(!::write(2, kText.data(), kText.size()));
+  }
+  signalfd_siginfo info{};
+  static_cast<void>(!::read(end, &info, sizeof info));
+  ::_exit(0);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto role = argument(argc, argv, "--role=");
+  if (role == "broker") return run_broker(argument(argc, argv, "broker="));
+  if (role == "translator") return run_translator(argument(argc, argv, "translator="));
+  return 64;
+}
