@@ -16,6 +16,7 @@ void Connection::take_guest_fin(Actions& actions, base::Instant now) {
   rcv_nxt_ += 1U;
   if (rcv_adv_.before(rcv_nxt_)) rcv_adv_ = rcv_nxt_;  // a FIN needs no window
   guest_fin_ = true;
+  held_.clear();  // text behind a FIN: nonsense
   ack_now();
   actions.shutdown_host_write = true;
   if (state_ == State::kEstablished) return enter(State::kGuestClosed);

@@ -26,13 +26,15 @@ class Checked {
   }
 
   Verdict segment(const Segment& s) {
-    const bool counts = tcp_.state() != State::kSynReceived && tcp_.state() != State::kClosed && s.ack_flag;
-    if (counts && !s.syn && !s.rst) {
+    const bool waiting = tcp_.state() == State::kSynReceived;
+    const auto r = tcp_.on_segment(s, now);
+    const bool heard =
+        r.verdict == Verdict::kTaken || r.verdict == Verdict::kNoRoom || r.verdict == Verdict::kAfterFin;
+    if (heard && !waiting && !s.rst) {
       const net::SeqNum right = s.ack + (static_cast<std::uint32_t>(s.window) << guest_shift_);
       if (!right_known_ || right.after(guest_right_)) guest_right_ = right;
       right_known_ = true;
     }
-    const auto r = tcp_.on_segment(s, now);
     const Deliver& d = r.deliver;
     if (std::uint64_t{d.offset} + d.length > s.payload) fail("delivers beyond the payload");
     if (d.length > 0) take(s, d);
