@@ -85,6 +85,7 @@ void event(Input& in, Checked& c) {
 
 }  // namespace
 
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Input in{{data, size}};
   Segment syn{.seq = SeqNum{in.u32()}, .syn = true, .window = in.u16()};
