@@ -177,7 +177,9 @@ void Broker::second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant no
     verdict.bind_interface = flow.bind_interface;
     verdict.scope_id = flow.scope_id;
     verdict.token = flow.token;
-    const bool elsewhere = !facts.peer || facts.peer->address != flow.dial.address;
+    // An echo socket has no remote port, and the kernel then tells no peer.
+    const bool elsewhere = flow.tuple.protocol != flow::Protocol::kIcmpEcho &&
+                           (!facts.peer || facts.peer->address != flow.dial.address);
     const bool itself = !facts.local || facts.local->address == flow.dial.address;
     if (elsewhere || itself ||
         (facts.path_mtu >= kLoopbackLikeMtu && !judge_.route_is_remote(flow.tuple, verdict))) {
