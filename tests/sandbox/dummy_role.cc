@@ -77,10 +77,9 @@ int run_broker(std::string_view mode) {
       on_translator(mode, control, translators);
     }
     if (const auto* list = std::get_if<control::Resolvers>(&*message)) {
-      std::fprintf(stderr, "resolvers:");
-      for (const auto& server : list->servers)
-        std::fprintf(stderr, " %s", net::to_string(server.address).c_str());
-      std::fprintf(stderr, "\n");
+      std::string line = "resolvers:";  // one write: others use the same stderr
+      for (const auto& server : list->servers) line += " " + net::to_string(server.address);
+      std::fprintf(stderr, "%s\n", line.c_str());
     }
   }
 }

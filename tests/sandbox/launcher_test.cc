@@ -369,7 +369,9 @@ TEST_CASE("launcher: a changed resolv.conf reaches the broker, also by rename an
   REQUIRE(::symlink("run/real", (folder + "/resolv.conf").c_str()) == 0);
   {
     Run run{"normal", "serve", wait_for_release, folder + "/resolv.conf"};
-    CHECK(run.sees("resolvers: 192.0.2.1\n"));
+    const bool first = run.sees("resolvers: 192.0.2.1\n");
+    CAPTURE(run.text());
+    CHECK(first);
     REQUIRE(run.sees("translator 1"));
     write("run/real", "nameserver 192.0.2.2\n");  // in place, behind the link
     CHECK(run.sees("resolvers: 192.0.2.2\n"));
