@@ -27,7 +27,7 @@ struct TcpFlags {
   bool fin = false, syn = false, rst = false, psh = false, ack = false, urg = false, ece = false, cwr = false;
 
   static constexpr TcpFlags from_bits(std::uint8_t bits) {
-    const auto bit = [bits](unsigned n) { return ((bits >> n) & 1U) != 0; };
+    const auto bit = [bits](unsigned n) { return ((unsigned{bits} >> n) & 1U) != 0; };
     return {bit(0), bit(1), bit(2), bit(3), bit(4), bit(5), bit(6), bit(7)};
   }
   [[nodiscard]] constexpr std::uint8_t bits() const {
