@@ -2,8 +2,7 @@
 // seeded generator: the same seed and traffic give the same faults.
 //
 // Theory of operation. Towards the guest a reordered frame is held in a buffer and leaves after the next one
-// (or at flush()); from the guest the reordered frame is moved behind the next frame of its batch, or held
-// for the next batch.
+// (or at flush()); from the guest a reordered frame changes places with the next frame of its batch.
 #pragma once
 
 #include <cstdint>
