@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <charconv>
 #include <cstring>
+#include <optional>
 
 namespace cordon::link {
 namespace {
@@ -55,7 +55,8 @@ std::expected<Faults, std::string> parse_faults(std::string_view text) {
         return bad(item, "expected a number, as in seed=7");
     } else if (key == "loss" || key == "duplicate" || key == "reorder") {
       const auto ppm = parse_percent(value);
-      if (!ppm) return bad(item, "expected a percentage from 0% to 100%, as in " + std::string(key) + "=0.5%");
+      if (!ppm)
+        return bad(item, "expected a percentage from 0% to 100%, as in " + std::string(key) + "=0.5%");
       (key == "loss" ? faults.loss : key == "duplicate" ? faults.duplicate : faults.reorder) = *ppm;
     } else {
       return bad(item, "expected loss=, duplicate=, reorder= or seed=");

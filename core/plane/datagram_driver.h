@@ -81,6 +81,9 @@ class DatagramDriver {
   void read_echo(std::uint32_t slot);
   int receive(std::uint32_t slot, bool wants_gro);
   void drain_errors(std::uint32_t slot);
+  [[nodiscard]] std::optional<net::IpAddress> reporter_for(
+      const icmp::ErrorReport& report, const flow::Tuple& tuple,
+      const std::optional<net::Endpoint>& offender) const;
   void to_guest(std::uint32_t slot, base::Bytes payload, std::size_t size);
   void flush_to_guest();
   void send_fragments(Flow& flow, base::Bytes payload);

@@ -183,6 +183,19 @@ void DatagramDriver::read_echo(std::uint32_t slot) {
   if (flow.readable) context_.ready.push(slot);
 }
 
+// Who tells the guest. A port is unreachable in the name of the end the guest talks to; a router on the way
+// keeps its own name (traceroute), unless the flow is one we redirected or the name would be one of this
+// machine's.
+std::optional<net::IpAddress> DatagramDriver::reporter_for(
+    const icmp::ErrorReport& report, const flow::Tuple& tuple,
+    const std::optional<net::Endpoint>& offender) const {
+  if (report.kind == icmp::ErrorKind::kPortUnreachable) return tuple.remote.address;
+  if (!offender || lan::is_local(context_.config.lan, tuple.remote.address) ||
+      net::is_loopback(offender->address) || net::is_unspecified(offender->address))
+    return std::nullopt;
+  return offender->address;
+}
+
 void DatagramDriver::drain_errors(std::uint32_t slot) {
   const flow::Tuple& tuple = context_.table.tuple(slot);
   const bool echo = tuple.protocol == flow::Protocol::kIcmpEcho;
@@ -206,13 +219,12 @@ void DatagramDriver::drain_errors(std::uint32_t slot) {
       const auto report = icmp::to_guest_error(
           {error.ee_errno, error.ee_origin, error.ee_type, error.ee_code, error.ee_info});
       if (!report) continue;
-      std::optional<net::IpAddress> from;
-      if (error.ee_origin != SO_EE_ORIGIN_LOCAL) {
-        net::SockAddr offender;
-        offender.length = tuple.remote.address.is_v6() ? sizeof offender.v6 : sizeof offender.v4;
-        std::memcpy(&offender.storage, CMSG_DATA(c) + sizeof error, offender.length);
-        if (const auto end = net::from_sockaddr(offender)) from = end->address;
-      }
+      net::SockAddr offender;
+      offender.length = tuple.remote.address.is_v6() ? sizeof offender.v6 : sizeof offender.v4;
+      std::memcpy(&offender.storage, CMSG_DATA(c) + sizeof error, offender.length);
+      const auto from =
+          reporter_for(*report, tuple,
+                       error.ee_origin == SO_EE_ORIGIN_LOCAL ? std::nullopt : net::from_sockaddr(offender));
       // A ping socket quotes the ICMP header too; the guest's own is rebuilt from the flow and the sequence
       // number.
       base::Bytes payload = std::span(quote).first(static_cast<std::size_t>(n));
