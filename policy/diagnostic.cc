@@ -84,15 +84,20 @@ std::string render(std::span<const Diagnostic> diagnostics) {
 }
 
 void Report::add(Code code, Position at, std::string message) {
-  found_.push_back({code, path_, at, std::move(message), printable(line_of(text_, at.line))});
-}
-
-bool Report::has_errors() const {
-  return std::ranges::any_of(found_, [](const Diagnostic& d) { return !is_warning(d.code); });
+  const auto seen = is_warning(code) ? warnings_++ : errors_++;
+  if (seen >= (is_warning(code) ? kMaxWarnings : kMaxErrors)) return;
+  const auto place = [](const Diagnostic& d) { return std::pair{d.at.line, d.at.column}; };
+  const auto before = std::ranges::upper_bound(found_, std::pair{at.line, at.column}, {}, place);
+  found_.insert(before, {code, path_, at, std::move(message), printable(line_of(text_, at.line))});
 }
 
 std::vector<Diagnostic> Report::take() {
-  std::ranges::stable_sort(found_, {}, [](const Diagnostic& d) { return std::pair{d.at.line, d.at.column}; });
+  if (errors_ > kMaxErrors)
+    found_.push_back({Code::kTooMany,
+                      path_,
+                      {},
+                      "and " + std::to_string(errors_ - kMaxErrors) + " more errors that are not shown",
+                      {}});
   return std::exchange(found_, {});
 }
 

@@ -55,18 +55,24 @@ struct Diagnostic {
 [[nodiscard]] std::string render(const Diagnostic& diagnostic);
 [[nodiscard]] std::string render(std::span<const Diagnostic> diagnostics);
 
-// Collects what is found in one file.
+// Collects what is found in one file, in order of position. A file that is wrong everywhere is not worth a
+// message per byte: beyond the limit errors are only mentioned, warnings not even that.
 class Report {
  public:
+  static constexpr std::size_t kMaxErrors = 100;
+  static constexpr std::size_t kMaxWarnings = 100;
+
   Report(std::string path, std::string_view text) : path_(std::move(path)), text_(text) {}
   void add(Code code, Position at, std::string message);
-  [[nodiscard]] bool has_errors() const;
-  [[nodiscard]] std::vector<Diagnostic> take();  // ordered by position
+  [[nodiscard]] bool has_errors() const { return errors_ != 0; }
+  [[nodiscard]] std::vector<Diagnostic> take();
 
  private:
   std::string path_;
   std::string_view text_;
   std::vector<Diagnostic> found_;
+  std::size_t errors_ = 0;
+  std::size_t warnings_ = 0;
 };
 
 // For text of a file inside a message: quoted, control bytes and broken UTF-8 escaped, long text cut.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <tuple>
 
 #include "policy/utf8.h"
 
@@ -121,7 +122,9 @@ class Builder final : public YAML::EventHandler {
       else
         order.push_back(&key);
     }
-    std::ranges::stable_sort(order, {}, [](const Node* key) -> const std::string& { return key->text; });
+    std::ranges::sort(order, {}, [](const Node* key) {
+      return std::tuple{std::string_view{key->text}, key->at.line, key->at.column};
+    });
     for (std::size_t i = 1; i < order.size(); ++i)
       if (order[i]->text == order[i - 1]->text)
         report_.add(Code::kDuplicateKey, order[i]->at,

@@ -247,6 +247,17 @@ TEST_CASE("policy: limits of size are errors, not truncation") {
   CHECK(render(load(files).diagnostics) == "--policy:1:1: error P108: given 9 times; 8 is the most\n");
 }
 
+TEST_CASE("policy: a file that is wrong everywhere gets a hundred messages and a count") {
+  std::string text = kHead;
+  for (int i = 0; i < 40000; ++i) text += "k" + std::to_string(i % 1000) + ":\n";
+  const std::array sources{Source{"a.yaml", text}};
+  const auto loaded = load(sources);
+  CHECK_FALSE(loaded.policy.has_value());
+  REQUIRE(loaded.diagnostics.size() == Report::kMaxErrors + 1);
+  CHECK(render(std::span{loaded.diagnostics}.last(1)) ==
+        "a.yaml:1:1: error P108: and 78900 more errors that are not shown\n");
+}
+
 TEST_CASE("policy: guarded words belong to the first file only") {
   const std::string first = kHead + "egress:\n  - {name: a, allow: host}\n";
   CHECK(messages({first}).empty());
