@@ -40,10 +40,10 @@ enum class State : std::uint8_t {
   kGuestClosed,  // guest's FIN taken; host may still send (CLOSE-WAIT)
   kHostClosed,   // host's EOF seen, our FIN follows the ring's last byte; guest may still send (FIN-WAIT-1/2)
   kBothClosed,   // both FINs exist, ours not yet acked (CLOSING / LAST-ACK)
-  kTimeWait,     // both FINs acked and we closed first: answers late segments for 2 s. The host socket may be
+  kTimeWait,  // both FINs acked and we closed first: answers late segments for 0.5 s. The host socket may be
               // closed as soon as the stash is flushed, and a driver short of slots may free such a
               // connection at any time
-  kClosed,  // over; the driver frees the slot
+  kClosed,    // over; the driver frees the slot
 };
 
 // A guest segment in value form. Built by the driver from wire views: checksums and lengths are verified,
