@@ -1,16 +1,21 @@
 // Any bytes as the guest's frame: every parser, describe(), the LAN responder and the ICMP error builder must
 // end within bounds, and what they build must parse.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <vector>
 
 #include "core/icmp/echo.h"
 #include "core/icmp/errors.h"
 #include "core/lan/responder.h"
+#include "core/wire/checksum.h"
 #include "core/wire/describe.h"
 #include "core/wire/ethernet.h"
+#include "core/wire/ipv4.h"
 #include "core/wire/ndp.h"
 #include "core/wire/packet.h"
+#include "core/wire/reassembly.h"
 #include "core/wire/tcp.h"
 #include "core/wire/udp.h"
 
@@ -92,6 +97,26 @@ void try_errors(const wire::Packet& packet) {
   }
 }
 
+// The fragment, then the rest of its datagram as a benign guest would send it: all zeros.
+void try_fragments(const wire::Packet& fragment) {
+  if (!fragment.is_fragment) return;
+  wire::Reassembler reassembler(1);
+  wire::Packet other = fragment;
+  static constexpr std::array<std::byte, 64> kZeros{};
+  for (const bool first : {false, true}) {
+    const auto result = reassembler.add(other, {});
+    if (result.packet) {
+      require(!result.packet->is_fragment && result.packet->source == fragment.source);
+      try_l4(*result.packet);
+      try_errors(*result.packet);
+    }
+    if (first || fragment.fragment_offset == 0) return;
+    other.fragment_offset = 0;
+    other.more_fragments = true;
+    other.l4 = base::Bytes{kZeros}.first(std::min<std::size_t>(fragment.fragment_offset, kZeros.size()));
+  }
+}
+
 void try_ip(const wire::EthernetView& frame, lan::Responder& responder) {
   const auto packet = wire::parse_packet(frame.payload(), frame.type(), wire::ChecksumPolicy::kSkipL4);
   if (!packet) {
@@ -105,10 +130,35 @@ void try_ip(const wire::EthernetView& frame, lan::Responder& responder) {
   static_cast<void>(lan::check_source(make_config(frame.source()), frame.source(), *packet));
   try_l4(*packet);
   try_errors(*packet);
+  try_fragments(*packet);
   if (!lan::is_neighbour_discovery(*packet)) return;
   std::array<std::byte, lan::kMaxReply> out{};
   const auto answer = responder.on_ndp(frame.source(), *packet, {}, out);
   if (answer.outcome == lan::Outcome::kReply) require_clean(base::Bytes{out}.first(answer.length));
+}
+
+void try_frame(base::Bytes bytes) {
+  require(!wire::describe(bytes).empty());
+  const auto frame = wire::EthernetView::parse(bytes);
+  if (!frame) return;
+  lan::Responder responder(make_config(frame->source()));
+  if (frame->type() != wire::EtherType::kArp) return try_ip(*frame, responder);
+  std::array<std::byte, lan::kMaxReply> out{};
+  const auto answer = responder.on_arp(*frame, {}, out);
+  if (answer.outcome == lan::Outcome::kReply) require_clean(base::Bytes{out}.first(answer.length));
+}
+
+// A mutated IPv4 header nearly never has a right checksum, and would hide everything behind it.
+bool repair_checksum(std::vector<std::byte>& frame) {
+  const auto view = wire::EthernetView::parse(frame);
+  if (!view || view->type() != wire::EtherType::kIpv4 || view->payload().size() < wire::Ipv4View::kMinHeader)
+    return false;
+  const base::MutableBytes ip = base::MutableBytes{frame}.subspan(wire::EthernetView::kHeader);
+  const std::size_t header = (wire::ipv4_layout::VersionAndLength::get(ip) & 0x0fU) * std::size_t{4};
+  if (header < wire::Ipv4View::kMinHeader || header > ip.size()) return false;
+  wire::ipv4_layout::Checksum::put(ip, 0);
+  wire::ipv4_layout::Checksum::put(ip, wire::checksum(ip.first(header)));
+  return true;
 }
 
 }  // namespace
@@ -116,16 +166,8 @@ void try_ip(const wire::EthernetView& frame, lan::Responder& responder) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const base::Bytes bytes = base::as_bytes(data, size);
-  require(!wire::describe(bytes).empty());
-  const auto frame = wire::EthernetView::parse(bytes);
-  if (!frame) return 0;
-  lan::Responder responder(make_config(frame->source()));
-  if (frame->type() == wire::EtherType::kArp) {
-    std::array<std::byte, lan::kMaxReply> out{};
-    const auto answer = responder.on_arp(*frame, {}, out);
-    if (answer.outcome == lan::Outcome::kReply) require_clean(base::Bytes{out}.first(answer.length));
-  } else {
-    try_ip(*frame, responder);
-  }
+  try_frame(bytes);
+  std::vector<std::byte> repaired(bytes.begin(), bytes.end());
+  if (repair_checksum(repaired)) try_frame(repaired);
   return 0;
 }
