@@ -15,6 +15,7 @@ std::string_view name(Counter counter) {
     case Counter::kDropOffload: return "drop_offload";
     case Counter::kDropEtherType: return "drop_ether_type";
     case Counter::kDropProtocol: return "drop_protocol";
+    case Counter::kFragmentHeld: return "fragment_held";
     case Counter::kDropFragment: return "drop_fragment";
     case Counter::kDropSpoofed: return "drop_spoofed";
     case Counter::kDropMulticast: return "drop_multicast";

@@ -22,7 +22,8 @@ enum class Counter : std::uint8_t {
   kDropOffload,      // impossible offload metadata
   kDropEtherType,    // neither IPv4, IPv6 nor ARP
   kDropProtocol,     // IP protocol that is not translated
-  kDropFragment,     // fragments from the guest (not reassembled)
+  kFragmentHeld,     // kept until the rest of its datagram is there
+  kDropFragment,     // overlapping, contradictory, or of a datagram that is malformed as a whole
   kDropSpoofed,      // source MAC or address not assigned to this guest
   kDropMulticast,    // multicast or broadcast destination
   kDropTableFull,    // no slot, or the protocol's cap

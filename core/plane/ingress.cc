@@ -84,7 +84,7 @@ std::optional<Counter> Ingress::on_packet(const wire::EthernetView& ethernet, co
   if (net::is_multicast(packet.destination) || is_limited_broadcast(packet.destination) ||
       net::is_unspecified(packet.source) || ethernet.destination().is_group())
     return Counter::kDropMulticast;
-  if (packet.is_fragment) return Counter::kDropFragment;
+  if (packet.is_fragment) return on_fragment(ethernet, packet);
 
   flow::Tuple tuple{.guest = {packet.source, {}}, .remote = {packet.destination, {}}};
   if (packet.protocol == wire::IpProtocol::kTcp) {
@@ -107,6 +107,15 @@ std::optional<Counter> Ingress::on_packet(const wire::EthernetView& ethernet, co
   if (packet.protocol == wire::IpProtocol::kIcmp || packet.protocol == wire::IpProtocol::kIcmpv6)
     return on_icmp(packet);
   return Counter::kDropProtocol;
+}
+
+std::optional<Counter> Ingress::on_fragment(const wire::EthernetView& ethernet,
+                                            const wire::Packet& fragment) {
+  const auto result = reassembler_.add(fragment, context_.now);
+  if (result.outcome == wire::FragmentOutcome::kHeld) return Counter::kFragmentHeld;
+  // Neighbour discovery is never fragmented (RFC 6980).
+  if (!result.packet || lan::is_neighbour_discovery(*result.packet)) return Counter::kDropFragment;
+  return on_packet(ethernet, *result.packet, {});
 }
 
 Counter Ingress::on_arp(const wire::EthernetView& ethernet) {

@@ -1,8 +1,9 @@
 // Ingress: the way of one frame of the guest from the link to the machine that handles it.
 //
 // Theory of operation. Order matters and is fixed: Ethernet; ARP to the LAN's responder; IP header; offload
-// metadata against what was parsed; source check; neighbour discovery; destination; fragments; protocol. Each
-// frame ends in exactly one outcome counter (counters.h).
+// metadata against what was parsed; source check; neighbour discovery; destination; fragments (the whole
+// datagram then starts again at the source check); protocol. Each frame ends in exactly one outcome counter
+// (counters.h).
 #pragma once
 
 #include <optional>
@@ -11,6 +12,7 @@
 #include "core/plane/context.h"
 #include "core/plane/datagram_driver.h"
 #include "core/plane/tcp_driver.h"
+#include "core/wire/reassembly.h"
 
 namespace cordon::plane {
 
@@ -27,6 +29,8 @@ class Ingress {
   [[nodiscard]] Counter on_answer(const lan::Answer& answer, lan::ReplyBuffer reply);
   [[nodiscard]] std::optional<Counter> on_packet(const wire::EthernetView& ethernet,
                                                  const wire::Packet& packet, const link::Offload& offload);
+  [[nodiscard]] std::optional<Counter> on_fragment(const wire::EthernetView& ethernet,
+                                                   const wire::Packet& fragment);
   [[nodiscard]] Counter on_icmp(const wire::Packet& packet);
   [[nodiscard]] Counter answer_echo(const wire::Packet& packet, const icmp::Echo& echo);
   void report_spoof(net::MacAddress mac, const wire::Packet& packet);
@@ -35,6 +39,7 @@ class Ingress {
   TcpDriver& tcp_;
   DatagramDriver& datagrams_;
   lan::Responder responder_;
+  wire::Reassembler reassembler_;
 };
 
 }  // namespace cordon::plane
