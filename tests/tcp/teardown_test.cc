@@ -50,6 +50,16 @@ TEST_CASE("tcp: the host closes first, the guest sends on and closes, TIME-WAIT 
   CHECK_FALSE(t.actions.reset_host);
 }
 
+TEST_CASE("tcp: text held from behind the guest's FIN is forgotten with it") {
+  Talk t = established();
+  t.guest_sends(t.text(100, 50));
+  (void)t.drain();
+  t.guest_sends(t.fin(0));
+  const Transmit s = t.expect();
+  CHECK(s.ack == t.guest(1));
+  CHECK(s.sack_count == 0);
+}
+
 TEST_CASE("tcp: both close at once") {
   Talk t = closing();
   CHECK(t.tcp.state() == State::kBothClosed);

@@ -147,6 +147,18 @@ TEST_CASE("tcp: a time-out sends one segment, and the rest after its ACK") {
   CHECK(t.drain().size() == 4);
 }
 
+TEST_CASE("tcp: after a time-out SACKed data is sent again too, for the guest may have dropped it") {
+  Talk t = established({.super_segment = 1000});
+  t.host_sends(3000);
+  (void)t.drain();
+  t.guest_sends(t.sack(0, 1000, 3000));
+  CHECK(t.wait(60ms).size() == 1);
+  t.guest_sends(t.text(0, 0, 1000));  // RFC 2018 section 8: it reneged on the rest
+  const auto sent = t.drain();
+  REQUIRE(sent.size() == 2);
+  CHECK(sent[0].seq == t.host(1000));
+}
+
 TEST_CASE("tcp: a guest that is gone is given up after minutes, with RST on both sides") {
   Talk t = established();
   t.host_sends(100);
