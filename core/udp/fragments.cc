@@ -50,7 +50,7 @@ std::optional<Fragment> Fragments::next(wire::HeaderBuffer out) {
     out[kEthernet + 6] = std::byte{44};
     out[at] = inner;
     out[at + 1] = std::byte{0};
-    put<std::uint16_t>(out, at + 2, static_cast<std::uint16_t>((units << 3U) | (more ? 1U : 0U)));
+    put<std::uint16_t>(out, at + 2, static_cast<std::uint16_t>((unsigned{units} << 3U) | (more ? 1U : 0U)));
     put<std::uint32_t>(out, at + 4, id_);
     at += kFragmentHeader;
   }
