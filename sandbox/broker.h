@@ -12,9 +12,9 @@
 // learns of it only after that drain. So no payload byte ever goes to, or comes from, a TCP service on an
 // address that became the host's in between.
 //
-// A UDP or echo socket refuses all datagrams from before bind() until after connect(): nothing a stranger
-// sent in between is read as the peer's. Cutting: see broker_socket.h. Around each batch of cuts the launcher
-// is told, and kills the translator when the cuts do not finish in time.
+// Nothing a stranger sent to a UDP or echo socket between bind() and connect() is read as the peer's, and how
+// sockets are cut: see broker_socket.cc. Around each batch of cuts the launcher is told, and kills the
+// translator when the cuts do not finish in time.
 //
 // Answers that find the channel full wait in order, and no further requests are read meanwhile.
 #pragma once

@@ -148,7 +148,8 @@ void Broker::refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& ve
   ++counters_.denied_late;
   judge_.on_cut(view(flow), verdict, why, false, false, now);
   // Nothing was sent; the service sees a reset at most.
-  if (flow.socket.valid()) end_socket(std::move(flow.socket), flow.tuple.protocol, flow::CloseHow::kReset);
+  if (flow.socket.valid())
+    end_socket(std::move(flow.socket), flow.tuple, flow.dial.address.family(), flow::CloseHow::kReset);
   answer({{slot, flow.generation}, Answer::Kind::kRefuse, verdict.how, 0});
   table_.erase(slot);
 }
@@ -208,7 +209,7 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
     case State::kFinished: ++counters_.aborted; break;
     case State::kGranted:
       ++counters_.closed;
-      end_socket(std::move(flow->socket), flow->tuple.protocol, close.how);
+      end_socket(std::move(flow->socket), flow->tuple, flow->dial.address.family(), close.how);
       judge_.on_ended(view(*flow), close.reason, close.volumes, now);
       break;
     case State::kAwaitingClose:

@@ -39,7 +39,7 @@ struct SocketFacts {
 // a reset, what was queued is gone.
 void cut_socket(int socket, flow::Protocol protocol);
 // The flow's regular end. Graceful TCP: what was queued still goes out, then FIN.
-void end_socket(base::Fd socket, flow::Protocol protocol, flow::CloseHow how);
+void end_socket(base::Fd socket, const flow::Tuple& tuple, net::Family family, flow::CloseHow how);
 
 // What a guest sees for a failed connect().
 [[nodiscard]] flow::RefuseHow refusal_for(int error);

@@ -169,7 +169,18 @@ TEST_CASE("end: a holder that says Close and keeps its descriptor has nothing le
   SUBCASE("UDP") {
     const base::Fd far = serve_far(SOCK_DGRAM, "198.51.100.1", 0);
     flow::Id id;
-    const base::Fd holder = rig.grant(tuple(kUdp, "198.51.100.1", port_of(far.get())), &id);
+    const base::Fd holder = rig.grant(tuple(kUdp, "198.51.100.1", port_of(far.get()), 45011), &id);
+    rig.close(id);
+    CHECK(write_some(holder.get(), "x") == "<EPIPE>");
+    const base::Fd stranger = serve_far(SOCK_DGRAM, "192.0.2.254", 0);
+    CHECK(send_to(far.get(), endpoint("192.0.2.1", 45011), "late answer"));
+    CHECK(send_to(stranger.get(), endpoint("192.0.2.1", 45011), "stranger"));
+    char buffer[64];
+    CHECK(::recv(holder.get(), buffer, sizeof buffer, MSG_DONTWAIT) <= 0);
+  }
+  SUBCASE("UDP over IPv6") {
+    flow::Id id;
+    const base::Fd holder = rig.grant(tuple(kUdp, "2001:db8:1::1", 9), &id);
     rig.close(id);
     CHECK(write_some(holder.get(), "x") == "<EPIPE>");
   }

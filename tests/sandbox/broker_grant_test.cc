@@ -300,4 +300,23 @@ TEST_CASE("broker: echo keeps the identifier and reaches the far side") {
   }
 }
 
+TEST_CASE("broker: an echo reply from somebody else is not the peer's") {
+  Rig rig;
+  const base::Fd socket = rig.grant(tuple(kEcho, "198.51.100.1", 0, 4713));
+  World::get().far([] {
+    const base::Fd raw{::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)};
+    std::string reply{"\0\0\0\0\x12\x69\0\0forged!!", 16};  // identifier 4713
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < reply.size(); i += 2)
+      sum += static_cast<std::uint32_t>(static_cast<unsigned char>(reply[i]) << 8U) +
+             static_cast<unsigned char>(reply[i + 1]);
+    sum = (sum & 0xffffU) + (sum >> 16U);
+    const auto checksum = static_cast<std::uint16_t>(~((sum & 0xffffU) + (sum >> 16U)));
+    reply[2] = static_cast<char>(checksum >> 8U);
+    reply[3] = static_cast<char>(checksum);
+    CHECK(send_to(raw.get(), endpoint("192.0.2.1", 0), reply));  // leaves from 192.0.2.254
+  });
+  CHECK_FALSE(readable(socket.get(), 20));
+}
+
 }  // namespace cordon::sandbox::test
