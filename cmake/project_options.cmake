@@ -12,7 +12,8 @@ target_compile_options(cordon_options INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wduplicated-cond -Wlogical-op -Wno-missing-field-initializers
     -Wno-restrict>  # GCC 12 at -O3 warns about std::string's own code (PR 105651)
   $<$<CXX_COMPILER_ID:Clang>:-Wno-missing-designated-field-initializers -Wno-missing-field-initializers
-    -Wno-gnu-statement-expression-from-macro-expansion>
+    -Wno-gnu-statement-expression-from-macro-expansion
+    -Wno-deprecated-declarations>  # libstdc++ 12's stable_sort uses what it deprecates itself
   $<$<BOOL:${CORDON_WERROR}>:-Werror>
   -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero
   -fno-delete-null-pointer-checks)

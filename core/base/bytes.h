@@ -37,7 +37,9 @@ constexpr void store_be(std::span<std::byte, sizeof(T)> bytes, T value) {
   }
 }
 
-inline Bytes as_bytes(const void* data, std::size_t size) { return {static_cast<const std::byte*>(data), size}; }
+inline Bytes as_bytes(const void* data, std::size_t size) {
+  return {static_cast<const std::byte*>(data), size};
+}
 inline MutableBytes as_writable_bytes(void* data, std::size_t size) {
   return {static_cast<std::byte*>(data), size};
 }

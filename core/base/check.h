@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define CORDON_CHECK(condition)                                                              \
-  do {                                                                                       \
-    if (!(condition)) [[unlikely]] {                                                         \
+#define CORDON_CHECK(condition)                                                                    \
+  do {                                                                                             \
+    if (!(condition)) [[unlikely]] {                                                               \
       std::fprintf(stderr, "cordon: internal error: %s:%d: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                          \
-    }                                                                                        \
+      std::abort();                                                                                \
+    }                                                                                              \
   } while (false)

@@ -42,9 +42,10 @@ T take(std::expected<T, E>&& result) {
 }  // namespace cordon::base
 
 // Evaluates to the value of a Result, or returns its error from the enclosing function.
-#define CORDON_TRY(expr)                                                             \
-  __extension__({                                                                    \
-    auto try_result_ = (expr);                                                       \
-    if (!try_result_) [[unlikely]] return std::unexpected(std::move(try_result_).error()); \
-    ::cordon::base::take(std::move(try_result_));                                    \
+#define CORDON_TRY(expr)                                      \
+  __extension__({                                             \
+    auto try_result_ = (expr);                                \
+    if (!try_result_) [[unlikely]]                            \
+      return std::unexpected(std::move(try_result_).error()); \
+    ::cordon::base::take(std::move(try_result_));             \
   })

@@ -1,5 +1,5 @@
-// SipHash-2-4 (Aumasson, Bernstein 2012): the keyed hash behind the flow table, the flow owner and the initial
-// sequence numbers. The key is random per process, so a guest cannot aim at one bucket.
+// SipHash-2-4 (Aumasson, Bernstein 2012): the keyed hash behind the flow table, the flow owner and the
+// initial sequence numbers. The key is random per process, so a guest cannot aim at one bucket.
 #pragma once
 
 #include <array>

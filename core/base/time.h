@@ -26,8 +26,12 @@ class Instant {
   [[nodiscard]] constexpr std::int64_t nanos() const { return nanos_; }
 
   friend constexpr auto operator<=>(Instant, Instant) = default;
-  friend constexpr Instant operator+(Instant instant, Duration d) { return from_nanos(instant.nanos_ + d.count()); }
-  friend constexpr Instant operator-(Instant instant, Duration d) { return from_nanos(instant.nanos_ - d.count()); }
+  friend constexpr Instant operator+(Instant instant, Duration d) {
+    return from_nanos(instant.nanos_ + d.count());
+  }
+  friend constexpr Instant operator-(Instant instant, Duration d) {
+    return from_nanos(instant.nanos_ - d.count());
+  }
   friend constexpr Duration operator-(Instant a, Instant b) { return Duration{a.nanos_ - b.nanos_}; }
 
  private:

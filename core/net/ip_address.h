@@ -20,7 +20,8 @@ class Ipv4Address {
  public:
   static constexpr std::size_t kSize = 4;
   constexpr Ipv4Address() = default;
-  constexpr Ipv4Address(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d) : bytes_{a, b, c, d} {}
+  constexpr Ipv4Address(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d)
+      : bytes_{a, b, c, d} {}
   explicit constexpr Ipv4Address(std::array<std::uint8_t, 4> bytes) : bytes_(bytes) {}
   // `bytes`: network order.
   static constexpr Ipv4Address from_bytes(std::span<const std::byte, 4> bytes) {
@@ -61,14 +62,16 @@ class Ipv6Address {
   std::array<std::uint8_t, 16> bytes_{};
 };
 
-// 17 bytes, trivially copyable; unused bytes of an IPv4 value are always zero, so it compares and hashes as bytes.
+// 17 bytes, trivially copyable; unused bytes of an IPv4 value are always zero, so it compares and hashes as
+// bytes.
 class IpAddress {
  public:
   constexpr IpAddress() = default;  // 0.0.0.0; absence is std::optional, never this value
   constexpr IpAddress(Ipv4Address v4) : family_(Family::kIpv4) {  // NOLINT(google-explicit-constructor)
     for (std::size_t i = 0; i < 4; ++i) bytes_[i] = v4.bytes()[i];
   }
-  constexpr IpAddress(Ipv6Address v6) : family_(Family::kIpv6), bytes_(v6.bytes()) {}  // NOLINT(google-explicit-constructor)
+  constexpr IpAddress(Ipv6Address v6)
+      : family_(Family::kIpv6), bytes_(v6.bytes()) {}  // NOLINT(google-explicit-constructor)
   [[nodiscard]] constexpr Family family() const { return family_; }
   [[nodiscard]] constexpr bool is_v4() const { return family_ == Family::kIpv4; }
   [[nodiscard]] constexpr bool is_v6() const { return family_ == Family::kIpv6; }

@@ -25,7 +25,8 @@ std::optional<MacAddress> parse_mac(std::string_view text) {
 std::string to_string(MacAddress mac) {
   std::array<char, 18> text{};
   const auto& b = mac.bytes();
-  std::snprintf(text.data(), text.size(), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]);
+  std::snprintf(text.data(), text.size(), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4],
+                b[5]);
   return text.data();
 }
 

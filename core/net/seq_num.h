@@ -1,5 +1,5 @@
-// TCP sequence numbers (RFC 9293 section 3.4): 32 bits that wrap. Comparison is meaningful only within a window
-// of 2^31, so there is no operator<; use before()/after()/in_window().
+// TCP sequence numbers (RFC 9293 section 3.4): 32 bits that wrap. Comparison is meaningful only within a
+// window of 2^31, so there is no operator<; use before()/after()/in_window().
 #pragma once
 
 #include <cstdint>
