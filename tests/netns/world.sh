@@ -137,14 +137,16 @@ background() {
   within 20 grep -q ready $W/log/$name.out || die "$name did not get ready: $(cat $W/log/$name.err)"
 }
 
-# expect WHAT COMMAND...: one check of the case.
+# expect WHAT COMMAND...: one check of the case. Not in a subshell, so that it may wait for a process of ours.
 expect() {
-  local what=$1 output
+  local what=$1 status
   shift
-  if output=$("$@" 2>&1); then
-    say "ok: $what${output:+  $(tail -n1 <<<"$output")}"
+  "$@" >$W/log/expect 2>&1
+  status=$?
+  if [ $status = 0 ]; then
+    say "ok: $what  $(tail -n1 $W/log/expect)"
   else
-    say "FAILED: $what (status $?): $output"
+    say "FAILED: $what (status $status): $(tail -n 20 $W/log/expect)"
     failures=$((failures + 1))
   fi
 }
