@@ -35,7 +35,7 @@ union Control {
 void DatagramDriver::on_events(std::uint32_t slot, std::uint32_t events) {
   if ((events & EPOLLERR) != 0) drain_errors(slot);
   if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) flows_[slot].readable = true;
-  on_ready(slot);
+  context_.ready.push(slot);
 }
 
 void DatagramDriver::on_ready(std::uint32_t slot) {

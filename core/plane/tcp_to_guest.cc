@@ -71,7 +71,7 @@ void TcpDriver::on_events(std::uint32_t slot, std::uint32_t events) {
     ::getsockopt(context_.flows[slot].socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) return host_failed(slot, error);
   }
-  on_ready(slot);
+  context_.ready.push(slot);
 }
 
 void TcpDriver::on_ready(std::uint32_t slot) {
