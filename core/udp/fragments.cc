@@ -35,7 +35,7 @@ std::optional<Fragment> Fragments::next(wire::HeaderBuffer out) {
   if (offset_ >= total) return std::nullopt;
   const std::size_t length = std::min(piece_, total - offset_);
   const bool more = offset_ + length < total;
-  const auto units = static_cast<std::uint16_t>(offset_ / 8);
+  const auto units = static_cast<std::uint32_t>(offset_ / 8);
   std::size_t at = 0;
   if (flow_.is_v4()) {
     at = flow_.put_network(out, length);
