@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 #include "core/base/fd.h"
@@ -38,6 +39,17 @@ std::string map_lines(std::uint32_t own, std::uint32_t chosen, Role role) {
   return "0 " + std::to_string(own) + " 1\n1 " + std::to_string(chosen) + " 1\n";
 }
 
+// Whether `id` means anyone in our own user namespace (root in a namespace of one id has nobody to become).
+bool is_mapped(const char* map, std::uint32_t id) {
+  std::ifstream file{map};
+  std::uint64_t inside = 0;
+  std::uint64_t outside = 0;
+  std::uint64_t count = 0;
+  while (file >> inside >> outside >> count)
+    if (id >= inside && id - inside < count) return true;
+  return false;
+}
+
 }  // namespace
 
 std::uint64_t namespace_flags(Role role) {
@@ -49,6 +61,7 @@ Identity choose_identity(int executable) {
   Identity identity{.uid = ::geteuid(), .gid = ::getegid()};
   struct stat info{};
   if (identity.uid != 0 || ::fstat(executable, &info) != 0 || (info.st_mode & S_IXOTH) == 0) return identity;
+  if (!is_mapped("/proc/self/uid_map", kNobody) || !is_mapped("/proc/self/gid_map", kNobody)) return identity;
   return {.uid = kNobody, .gid = kNobody, .lowered = true};
 }
 
