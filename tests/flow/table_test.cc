@@ -93,7 +93,8 @@ TEST_CASE("flow table: random insertions and removals agree with a map") {
   std::map<Tuple, flow::Id> model;
   std::mt19937 random(5);
   for (int step = 0; step < 20000; ++step) {
-    const Tuple t = tuple(static_cast<std::uint32_t>(random() % 400), random() % 2 == 0 ? Protocol::kTcp : Protocol::kUdp);
+    const Tuple t = tuple(static_cast<std::uint32_t>(random() % 400),
+                          random() % 2 == 0 ? Protocol::kTcp : Protocol::kUdp);
     const auto found = table.find(t);
     const auto known = model.find(t);
     REQUIRE(found.has_value() == (known != model.end()));
