@@ -37,6 +37,7 @@ base::Result<void> Broker::start() {
   CORDON_TRY(watch(control_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kControl)));
   if (judge_.poll_fd() >= 0)
     CORDON_TRY(watch(judge_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kJudge)));
+  datagram_offload_ = hold_datagram_offload();
   tokens_at_ = base::monotonic_now();
   reviewed_epoch_ = judge_.epoch();
 

@@ -19,6 +19,7 @@
 // Answers that find the channel full wait in order, and no further requests are read meanwhile.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -122,6 +123,7 @@ class Broker {
   control::BrokerControl control_;
   std::optional<BrokerChannel> channel_;
   base::Fd epoll_;
+  std::array<base::Fd, 2> datagram_offload_;
   BrokerTable table_;
   std::vector<flow::Id> finished_;  // have an outcome, wait for the second check at the end of the turn
   std::deque<Answer> answers_;      // found the channel full

@@ -3,6 +3,7 @@
 // that may meet it (control.h RevokeBegin).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -23,6 +24,11 @@ struct OpenedSocket {
 // guest's port (identifier); `same_port` are our own sockets that hold it, as they must agree for a moment.
 [[nodiscard]] OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict,
                                        std::span<const int> same_port);
+
+// Two idle sockets to keep for the life of the process. The kernel patches its own code when the first
+// UDP_GRO socket of a family appears and again when the last one goes (a static key): 100 us for every UDP
+// flow that is alone, were there not always one.
+[[nodiscard]] std::array<base::Fd, 2> hold_datagram_offload();
 
 // The outcome of a connect() under way: 0, EINPROGRESS or the error. Consumes the error.
 [[nodiscard]] int connect_outcome(int socket, const net::Endpoint& dial, std::uint32_t scope_id);
