@@ -115,7 +115,11 @@ std::optional<Counter> Ingress::on_fragment(const wire::EthernetView& ethernet,
   if (result.outcome == wire::FragmentOutcome::kHeld) return Counter::kFragmentHeld;
   // Neighbour discovery is never fragmented (RFC 6980).
   if (!result.packet || lan::is_neighbour_discovery(*result.packet)) return Counter::kDropFragment;
-  return on_packet(ethernet, *result.packet, {});
+  const auto outcome = on_packet(ethernet, *result.packet, {});
+  // The whole lies in the reassembler's buffer, which the next fragment may reuse: nothing may stay gathered.
+  datagrams_.end_batch();
+  tcp_.end_batch();
+  return outcome;
 }
 
 Counter Ingress::on_arp(const wire::EthernetView& ethernet) {

@@ -1,7 +1,7 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 
-#include "core/wire/checksum.h"
+#include "core/udp/fragments.h"
 #include "fakes.h"
 
 using namespace cordon;
@@ -175,6 +175,27 @@ TEST_CASE("plane udp: what exceeds the guest's MTU arrives as fragments") {
   CHECK(parse(world.link.output[0]).more_fragments);
   CHECK_FALSE(parse(world.link.output[2]).more_fragments);
   CHECK(world.count(Counter::kFragmentsToGuest) == 1);
+}
+
+TEST_CASE("plane udp: fragmented datagrams of one batch arrive whole and unmixed") {
+  World world;
+  Udp udp(world);
+  udp.open();
+  const auto flow = from_guest(udp.t, wire::IpProtocol::kUdp);
+  for (std::uint32_t id = 0; id < 20; ++id) {
+    const auto payload = bytes_of(std::string(4000, static_cast<char>('a' + id)));
+    udp::Fragments fragments(flow, payload, 1500, id);
+    std::array<std::byte, wire::kMaxHeaders> headers;
+    while (const auto fragment = fragments.next(headers))
+      world.link.from_guest(join(headers, fragment->header_length, fragment->payload));
+  }
+  world.turn(2);
+  for (std::uint32_t id = 0; id < 20; ++id) {
+    const auto got = udp.pair.far_reads();
+    REQUIRE(got);
+    CHECK((*got == std::string(4000, static_cast<char>('a' + id))));
+  }
+  CHECK(world.outcomes() == world.count(Counter::kFramesFromGuest));
 }
 
 TEST_CASE("plane udp: a closed port of the remote becomes ICMP port unreachable in its name") {
