@@ -42,36 +42,33 @@ bool refuse_all(int fd) {
   return attach(fd, {&nothing, 1});
 }
 
-// The kernel delivers an echo reply by identifier alone, whoever sent it; this leaves the peer's.
-bool accept_only(int fd, const net::IpAddress& peer) {
+// Only the peer's datagrams, whatever the socket is bound or connected to. In place before bind() and for
+// good: a socket that is bound and not yet connected takes datagrams from anybody, one that was looked up for
+// a stranger's datagram may be handed it after connect() (so a filter that is removed then, or a queue
+// emptied then, leaves a gap), and echo replies are delivered by identifier alone.
+bool accept_only(int fd, const net::Endpoint& peer, flow::Protocol protocol) {
   constexpr std::uint32_t kSourceV4 = 12;  // offsets in the network header: RFC 791, RFC 8200
   constexpr std::uint32_t kSourceV6 = 8;
-  const std::uint32_t source =
-      static_cast<std::uint32_t>(SKF_NET_OFF) + (peer.is_v4() ? kSourceV4 : kSourceV6);
-  const auto bytes = std::as_bytes(peer.bytes());
-  const auto words = static_cast<std::uint8_t>(bytes.size() / 4);
-  std::array<sock_filter, 10> program{};
+  const auto network = static_cast<std::uint32_t>(SKF_NET_OFF);
+  const std::uint32_t source = network + (peer.address.is_v4() ? kSourceV4 : kSourceV6);
+  const auto bytes = std::as_bytes(peer.address.bytes());
+  const auto words = bytes.size() / 4;
+  const bool udp = protocol == flow::Protocol::kUdp;
+  std::array<sock_filter, 12> program{};
+  const std::size_t refusal = 2 * (words + (udp ? 1U : 0U)) + 1;  // index of the last instruction
   std::size_t length = 0;
-  for (std::uint8_t i = 0; i < words; ++i) {
-    const auto skip = static_cast<std::uint8_t>(2 * (words - 1 - i) + 1);  // to the refusal at the end
-    program[length++] = {BPF_LD | BPF_W | BPF_ABS, 0, 0, source + 4U * i};
-    program[length++] = {BPF_JMP | BPF_JEQ | BPF_K, 0, skip,
-                         base::load_be<std::uint32_t>(bytes.subspan(4U * i).first<4>())};
-  }
+  const auto require_equal = [&](std::uint16_t width, std::uint32_t offset, std::uint32_t value) {
+    program[length++] = {static_cast<std::uint16_t>(BPF_LD | width | BPF_ABS), 0, 0, offset};
+    const auto skip = static_cast<std::uint8_t>(refusal - length - 1);
+    program[length++] = {BPF_JMP | BPF_JEQ | BPF_K, 0, skip, value};
+  };
+  for (std::size_t i = 0; i < words; ++i)
+    require_equal(BPF_W, source + 4U * static_cast<std::uint32_t>(i),
+                  base::load_be<std::uint32_t>(bytes.subspan(4U * i).first<4>()));
+  if (udp) require_equal(BPF_H, 0, peer.port.number());  // source port, RFC 768
   program[length++] = {BPF_RET | BPF_K, 0, 0, 0xffffffffU};
   program[length++] = {BPF_RET | BPF_K, 0, 0, 0};
   return attach(fd, std::span{program}.first(length));
-}
-
-// A UDP socket that is bound and not yet connected takes datagrams from anybody. Once connected only the
-// peer's find it, and no peer has been asked anything yet: whatever is queued by now is not an answer. (A
-// drop-all filter from before bind() until now does the same for 60 times the price: the kernel compiles it.)
-bool discard_queued(int fd) {
-  constexpr int kMost = 16384;  // more than a receive buffer holds
-  for (int i = 0; i < kMost; ++i)
-    if (::recv(fd, nullptr, 0, MSG_DONTWAIT | MSG_TRUNC) < 0 && errno == EAGAIN) return true;
-  errno = ENOBUFS;
-  return false;
 }
 
 // A UDP socket that nobody answers: connected to an address that is nobody's (RFC 1112 section 4, RFC 6666),
@@ -158,17 +155,13 @@ OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::
   if (stream) {
     set_stream_options(fd.get());
   } else {
-    if (tuple.protocol == flow::Protocol::kIcmpEcho && !refuse_all(fd.get())) return failed();
+    if (!accept_only(fd.get(), verdict.dial, tuple.protocol)) return failed();
     set_datagram_options(fd.get(), tuple.protocol);
     out.kept_port = keep_port(fd.get(), tuple, family, same_port);
   }
   out.error = connect_to(fd.get(), verdict.dial, verdict.scope_id);
   // A handshake with a near peer is often over before the call returns, and is then seen without epoll.
   if (out.error == EINPROGRESS) out.error = connect_outcome(fd.get(), verdict.dial, verdict.scope_id);
-  if (out.error == 0 && tuple.protocol == flow::Protocol::kUdp && !discard_queued(fd.get())) return failed();
-  if (out.error == 0 && tuple.protocol == flow::Protocol::kIcmpEcho &&
-      !accept_only(fd.get(), verdict.dial.address))
-    return failed();
   out.socket = std::move(fd);
   return out;
 }

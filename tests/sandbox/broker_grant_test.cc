@@ -234,6 +234,22 @@ TEST_CASE("broker: UDP keeps the guest's port, also for a second remote, and a s
   CHECK(read_some(second.get()) == "from two");
 }
 
+TEST_CASE("broker: UDP hears its peer, and nobody else on the peer's machine") {
+  for (const std::string_view far : {"198.51.100.1", "2001:db8:1::1"}) {
+    CAPTURE(far);
+    Rig rig;
+    const bool v6 = far.find(':') != std::string_view::npos;
+    const base::Fd peer = serve_far(SOCK_DGRAM, far, 0);
+    const base::Fd neighbour = serve_far(SOCK_DGRAM, far, 0);
+    const base::Fd socket = rig.grant(tuple(kUdp, far, port_of(peer.get()), 45005));
+    const auto ours = endpoint(v6 ? "2001:db8::1" : "192.0.2.1", 45005);
+    CHECK(send_to(neighbour.get(), ours, "neighbour"));
+    CHECK(send_to(peer.get(), ours, "answer"));
+    CHECK(read_some(socket.get()) == "answer");
+    CHECK_FALSE(readable(socket.get(), 0));
+  }
+}
+
 TEST_CASE("broker: a port below 1024, or held by somebody else, is replaced") {
   Rig rig;
   const base::Fd holder = serve(SOCK_DGRAM, "0.0.0.0", 45002);
