@@ -92,17 +92,20 @@ bool BrokerJudge::is_forwarder(const flow::Tuple& tuple) const {
 
 policy::HostFacts BrokerJudge::facts_of(const flow::Tuple& tuple) {
   policy::HostFacts facts;
+  const policy::Destination destination = policy::normalise(tuple.remote.address);
+  const net::IpAddress embedded =
+      destination.embedded ? net::IpAddress{*destination.embedded} : destination.dial;
   for (const FamilyPlan& family : families_) {
     facts.source_assigned |= family.address == tuple.guest.address;
-    facts.sandbox_address |= family.gateway == tuple.remote.address || family.dns == tuple.remote.address ||
-                             family.address == tuple.remote.address;
+    // In every disguise: ::ffff:10.0.2.2 is the gateway too, never the host network's 10.0.2.2.
+    for (const net::IpAddress& remote : {destination.dial, embedded})
+      facts.sandbox_address |= family.gateway == remote || family.dns == remote || family.address == remote;
   }
   if (is_forwarder(tuple)) {
     facts.dns_forwarder = true;
     facts.sandbox_address = false;
     return facts;
   }
-  const policy::Destination destination = policy::normalise(tuple.remote.address);
   facts.dial = look_up(destination.dial);
   if (destination.embedded) facts.embedded = look_up(*destination.embedded);
   return facts;
@@ -228,12 +231,12 @@ void BrokerJudge::on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& 
   if (flow.dialed != flow.tuple.remote) event.dialed = flow.dialed;
   if (granted) event.duration = now - flow.started;
   record(event, now);
-  if (!exposed || !event.facts.is_host) return;
-  event.action = policy::AuditAction::kHostExposure;
-  record(event, now);
+  static_cast<void>(exposed);  // told at the flow's end, when the number is known
 }
 
-// Only a revoked flow's end is a record: its volumes belong to what was told when it was cut.
+// Only a revoked flow's end is a record: its volumes belong to what was told when it was cut. Datagrams of a
+// flow whose destination became the host's may have reached the host in the instant of the change: all that
+// the flow ever sent is the bound that can be proved, and event.count of the host-exposure record.
 void BrokerJudge::on_ended(const sandbox::FlowView& flow, flow::EndReason reason,
                            const flow::Volumes& volumes, base::Instant now) {
   const bool unanswered = volumes.bytes_to_guest == 0 || reason == flow::EndReason::kError;
@@ -243,6 +246,10 @@ void BrokerJudge::on_ended(const sandbox::FlowView& flow, flow::EndReason reason
   event.end = reason;
   event.volumes = volumes;
   event.duration = now - flow.started;
+  record(event, now);
+  if (volumes.datagrams_from_guest == 0 || !event.facts.is_host) return;
+  event.action = policy::AuditAction::kHostExposure;
+  event.count = volumes.datagrams_from_guest;
   record(event, now);
 }
 

@@ -15,7 +15,7 @@ using message::Type;
 // Structs go over the wire as they lie in memory: no implicit padding may leak or hide bytes.
 static_assert(std::has_unique_object_representations_v<message::FlowRequest> &&
               sizeof(message::FlowRequest) == 52);
-static_assert(std::has_unique_object_representations_v<message::Close> && sizeof(message::Close) == 32);
+static_assert(std::has_unique_object_representations_v<message::Close> && sizeof(message::Close) == 40);
 static_assert(std::has_unique_object_representations_v<message::SpoofReport> &&
               sizeof(message::SpoofReport) == 60);
 static_assert(std::has_unique_object_representations_v<message::Counters> &&
@@ -122,7 +122,7 @@ std::expected<FromTranslator, Violation> decode_close(base::Bytes bytes) {
   return FlowClose{CORDON_TRY(load_id(wire.header)),
                    static_cast<flow::CloseHow>(wire.how),
                    static_cast<flow::EndReason>(wire.reason),
-                   {wire.bytes_from_guest, wire.bytes_to_guest}};
+                   {wire.bytes_from_guest, wire.bytes_to_guest, wire.datagrams_from_guest}};
 }
 
 std::expected<FromTranslator, Violation> decode_spoof(base::Bytes bytes) {
@@ -263,7 +263,8 @@ bool ChannelGate::close(flow::Id id, flow::CloseHow how, flow::EndReason reason,
                             .how = static_cast<std::uint8_t>(how),
                             .reason = static_cast<std::uint8_t>(reason),
                             .bytes_from_guest = volumes.bytes_from_guest,
-                            .bytes_to_guest = volumes.bytes_to_guest};
+                            .bytes_to_guest = volumes.bytes_to_guest,
+                            .datagrams_from_guest = volumes.datagrams_from_guest};
   return send(bytes_of(wire));
 }
 

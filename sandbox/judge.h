@@ -71,7 +71,8 @@ class Judge {
   // socket(), bind() or connect() failed with `error`, or no answer came in time (ETIMEDOUT).
   virtual void on_unreachable(const FlowView& flow, int error, base::Instant now) = 0;
   // Cut before (`granted` false: the guest was told what a denied guest is told) or after it was granted. For
-  // UDP and echo `exposed` says that datagrams may have left for the host after its state changed.
+  // UDP and echo `exposed` says that datagrams may have left for the host after its state changed; how many
+  // at most comes with the flow's on_ended(kRevoked).
   virtual void on_cut(const FlowView& flow, const Verdict& verdict, Cut why, bool granted, bool exposed,
                       base::Instant now) = 0;
   virtual void on_ended(const FlowView& flow, flow::EndReason reason, const flow::Volumes& volumes,

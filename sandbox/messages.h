@@ -51,6 +51,7 @@ struct Close {
   std::array<std::uint8_t, 2> reserved{};
   std::uint64_t bytes_from_guest = 0;
   std::uint64_t bytes_to_guest = 0;
+  std::uint64_t datagrams_from_guest = 0;
 };
 struct SpoofReport {
   Header header;  // slot and generation zero

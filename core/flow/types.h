@@ -43,10 +43,11 @@ enum class EndReason : std::uint8_t { kFin, kReset, kTimeout, kRevoked, kLimit, 
 // How the broker must end the socket it shares with us.
 enum class CloseHow : std::uint8_t { kGraceful, kReset };
 
-// Volumes of one flow (payload bytes).
+// Volumes of one flow: payload bytes, and for UDP and echo the datagrams that left.
 struct Volumes {
   std::uint64_t bytes_from_guest = 0;
   std::uint64_t bytes_to_guest = 0;
+  std::uint64_t datagrams_from_guest = 0;
 };
 
 }  // namespace cordon::flow

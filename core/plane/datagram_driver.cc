@@ -97,8 +97,7 @@ Counter DatagramDriver::on_echo(const wire::Packet& packet, const icmp::Echo& ec
     case Sent::kRefusedSegment: return Counter::kDropTooBig;
     case Sent::kClosed: return Counter::kDropFlowClosing;
   }
-  context_.flows[slot].volumes.bytes_from_guest += echo.payload.size();
-  context_.counters.add(Counter::kBytesFromGuest, echo.payload.size());
+  note_sent(slot, echo.payload.size(), 1);
   return Counter::kToIcmpFlow;
 }
 
@@ -180,8 +179,7 @@ void DatagramDriver::send_pending(std::uint32_t slot) {
     const std::size_t extra = n * echo_header.size();
     n += flow.pending.pieces(pool, 0, header.length, std::span(parts).subspan(n));
     if (write_raw(slot, std::span(parts).first(n), extra + header.length) == Sent::kYes) {
-      context_.flows[slot].volumes.bytes_from_guest += header.length;
-      context_.counters.add(Counter::kBytesFromGuest, header.length);
+      note_sent(slot, header.length, 1);
     } else {
       context_.counters.add(Counter::kDatagramsLost);
     }
@@ -278,6 +276,13 @@ void DatagramDriver::write_super(std::uint32_t slot, base::Bytes payload, std::u
   count(result, 1);
 }
 
+void DatagramDriver::note_sent(std::uint32_t slot, std::size_t bytes, std::size_t datagrams) {
+  flow::Volumes& volumes = context_.flows[slot].volumes;
+  volumes.bytes_from_guest += bytes;
+  volumes.datagrams_from_guest += datagrams;
+  context_.counters.add(Counter::kBytesFromGuest, bytes);
+}
+
 DatagramDriver::Sent DatagramDriver::write_segmented(std::uint32_t slot, std::span<const iovec> parts,
                                                      std::uint16_t size) {
   if (!set_segment(slot, size)) return Sent::kRefusedSegment;
@@ -285,8 +290,7 @@ DatagramDriver::Sent DatagramDriver::write_segmented(std::uint32_t slot, std::sp
   for (const iovec& part : parts) total += part.iov_len;
   const Sent sent = write_raw(slot, parts, total);
   if (sent != Sent::kYes) return sent == Sent::kTooBig ? Sent::kRefusedSegment : sent;
-  context_.flows[slot].volumes.bytes_from_guest += total;
-  context_.counters.add(Counter::kBytesFromGuest, total);
+  note_sent(slot, total, (total + size - 1) / size);
   return sent;
 }
 
@@ -299,8 +303,7 @@ DatagramDriver::Sent DatagramDriver::write_one(std::uint32_t slot, std::span<con
   if (sent == Sent::kTooBig && flows_[slot].segment != 0 && set_segment(slot, 0))
     sent = write_raw(slot, parts, size);
   if (sent != Sent::kYes) return sent;
-  context_.flows[slot].volumes.bytes_from_guest += size;
-  context_.counters.add(Counter::kBytesFromGuest, size);
+  note_sent(slot, size, 1);
   return sent;
 }
 

@@ -71,6 +71,7 @@ class DatagramDriver {
   void write_run();
   void write_super(std::uint32_t slot, base::Bytes payload, std::uint16_t size);
   [[nodiscard]] Sent write_one(std::uint32_t slot, std::span<const iovec> parts, std::size_t size);
+  void note_sent(std::uint32_t slot, std::size_t bytes, std::size_t datagrams);
   [[nodiscard]] Sent write_segmented(std::uint32_t slot, std::span<const iovec> parts, std::uint16_t size);
   [[nodiscard]] Sent write_raw(std::uint32_t slot, std::span<const iovec> parts, std::size_t size);
   [[nodiscard]] bool set_segment(std::uint32_t slot, std::uint16_t size);

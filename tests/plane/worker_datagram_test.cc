@@ -251,6 +251,7 @@ TEST_CASE("plane udp: a flow ends after 30 s, a stream after 120 s of silence") 
   CHECK(world.gate.closes[0].reason == flow::EndReason::kTimeout);
   CHECK(world.gate.closes[0].volumes.bytes_from_guest == 10);
   CHECK(world.gate.closes[0].volumes.bytes_to_guest == 1);
+  CHECK(world.gate.closes[0].volumes.datagrams_from_guest == 2);
 }
 
 TEST_CASE("plane udp: a full protocol evicts the longest idle flow, but no busy one") {

@@ -62,6 +62,8 @@ Raw close_message() {
   put32(raw, 0);
   put32(raw, 0);
   put32(raw, 2);  // 2 << 32 bytes to the guest
+  put32(raw, 9);
+  put32(raw, 0);  // 9 datagrams
   return raw;
 }
 Raw spoof_report() {
@@ -106,6 +108,7 @@ TEST_CASE("channel: messages of the translator become values") {
   CHECK(close.reason == flow::EndReason::kLimit);
   CHECK(close.volumes.bytes_from_guest == 1000);
   CHECK(close.volumes.bytes_to_guest == std::uint64_t{2} << 32U);
+  CHECK(close.volumes.datagrams_from_guest == 9);
 
   const auto spoof = decode_from_translator(bytes(spoof_report()));
   REQUIRE(spoof.has_value());
@@ -286,10 +289,11 @@ TEST_CASE("channel: request, grant with its socket, refusal, revocation, close")
   REQUIRE(events.revocations.size() == 1);
   CHECK(events.revocations[0] == std::pair{flow::Id{1, 2}, flow::RefuseHow::kDrop});
 
-  REQUIRE(ends.gate->close({1, 2}, flow::CloseHow::kReset, flow::EndReason::kRevoked, {10, 20}));
+  REQUIRE(ends.gate->close({1, 2}, flow::CloseHow::kReset, flow::EndReason::kRevoked, {10, 20, 3}));
   const auto close = ends.broker->receive();
   REQUIRE(close.has_value());
   CHECK(std::get<FlowClose>(*close).volumes.bytes_to_guest == 20);
+  CHECK(std::get<FlowClose>(*close).volumes.datagrams_from_guest == 3);
 }
 
 TEST_CASE("channel: dispatch keeps to its budget") {

@@ -1,0 +1,118 @@
+#include "app/broker_judge.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "policy/load.h"
+#include "tests/support/world.h"
+
+namespace cordon::app {
+namespace {
+
+GuestPlan plan() {
+  GuestPlan guest;
+  guest.ipv4 = FamilyPlan{.address = *net::parse_ip("10.0.2.15"),
+                          .prefix_length = 24,
+                          .gateway = *net::parse_ip("10.0.2.2"),
+                          .dns = *net::parse_ip("10.0.2.3")};
+  guest.ipv6 = FamilyPlan{.address = *net::parse_ip("fd00:c0:2d::15"),
+                          .prefix_length = 64,
+                          .gateway = *net::parse_ip("fd00:c0:2d::2"),
+                          .dns = *net::parse_ip("fd00:c0:2d::3")};
+  guest.name = "g";
+  return guest;
+}
+
+// Everything an explicit CIDR can open is open: what is refused below is refused by something else.
+constexpr const char* kOpenPolicy =
+    "version: 1\nname: open\negress:\n  - {name: all, allow: [0.0.0.0/0, \"::/0\", dns], ports: [tcp, udp, "
+    "icmp/echo]}\n";
+
+struct Rig {
+  Rig() {
+    test::World::get();
+    REQUIRE(::pipe2(pipe, O_CLOEXEC | O_NONBLOCK) == 0);
+    const policy::Source source{"open.yaml", kOpenPolicy};
+    auto loaded = policy::load(std::span(&source, 1));
+    REQUIRE(loaded.policy);
+    auto monitor = netlink::Monitor::open(now);
+    REQUIRE(monitor);
+    judge.emplace(plan(), std::make_shared<const policy::PolicySet>(std::move(*loaded.policy)),
+                  std::move(*monitor), pipe[1]);
+    judge->drain(now);
+  }
+  ~Rig() {
+    ::close(pipe[0]);
+    ::close(pipe[1]);
+  }
+  std::string audit() {
+    std::string text(65536, '\0');
+    const ssize_t n = ::read(pipe[0], text.data(), text.size());
+    text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    return text;
+  }
+  base::Instant now = base::monotonic_now();
+  int pipe[2] = {-1, -1};
+  std::optional<BrokerJudge> judge;
+};
+
+flow::Tuple to(std::string_view remote, std::uint16_t port, flow::Protocol protocol = flow::Protocol::kTcp) {
+  const auto address = *net::parse_ip(remote);
+  return {protocol,
+          {*net::parse_ip(address.is_v4() ? "10.0.2.15" : "fd00:c0:2d::15"), net::Port{40000}},
+          {address, net::Port{port}}};
+}
+
+TEST_CASE("judge: our own side of the guest's network is refused in every disguise") {
+  Rig rig;
+  // The control: the address beside the gateway's is dialled through the uplink, un-mapped.
+  const auto open = rig.judge->judge(to("::ffff:10.0.2.4", 80), rig.now);
+  REQUIRE(open.allow);
+  CHECK(open.dial == net::Endpoint{*net::parse_ip("10.0.2.4"), net::Port{80}});
+  for (const std::string_view remote :
+       {"10.0.2.2", "10.0.2.3", "10.0.2.15", "fd00:c0:2d::2", "fd00:c0:2d::3", "::ffff:10.0.2.2",
+        "::ffff:10.0.2.3", "::ffff:10.0.2.15", "64:ff9b::10.0.2.2", "2002:a00:202::1"}) {
+    CAPTURE(remote);
+    CHECK_FALSE(rig.judge->judge(to(remote, 80), rig.now).allow);
+  }
+}
+
+TEST_CASE("judge: DNS goes to the host's resolver, and only by its own address and port") {
+  Rig rig;
+  CHECK_FALSE(rig.judge->judge(to("10.0.2.3", 53, flow::Protocol::kUdp), rig.now).allow);  // no resolver yet
+  const sandbox::control::Resolver resolver{*net::parse_ip("198.51.100.1"), 0};
+  rig.judge->set_resolvers(std::span(&resolver, 1));
+  const auto verdict = rig.judge->judge(to("10.0.2.3", 53, flow::Protocol::kUdp), rig.now);
+  CHECK(verdict.allow);
+  CHECK(verdict.dial == net::Endpoint{*net::parse_ip("198.51.100.1"), net::Port{53}});
+  CHECK_FALSE(rig.judge->judge(to("10.0.2.3", 54, flow::Protocol::kUdp), rig.now).allow);
+  CHECK_FALSE(rig.judge->judge(to("::ffff:10.0.2.3", 53, flow::Protocol::kUdp), rig.now).allow);
+}
+
+TEST_CASE("judge: what a cut UDP flow sent is recorded as exposure when its destination is the host's") {
+  Rig rig;
+  struct Case {
+    std::string_view name;
+    std::string_view remote;
+    std::uint64_t datagrams;
+    bool exposed;
+  };
+  for (const Case& c : {Case{"the host's address", "192.0.2.1", 7, true},
+                        Case{"the host's address, nothing sent", "192.0.2.1", 0, false},
+                        Case{"cut for another reason", "198.51.100.1", 7, false}}) {
+    CAPTURE(c.name);
+    const auto tuple = to(c.remote, 7000, flow::Protocol::kUdp);
+    const sandbox::FlowView flow{tuple, tuple.remote, 0, rig.now};
+    (void)rig.audit();
+    rig.judge->on_ended(flow, flow::EndReason::kRevoked, {700, 0, c.datagrams}, rig.now);
+    const std::string text = rig.audit();
+    CHECK((text.find("\"host-exposure\"") != std::string::npos) == c.exposed);
+    if (c.exposed) CHECK(text.find("\"event.count\":7") != std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace cordon::app
