@@ -1,0 +1,48 @@
+# Medians of "program metric value" lines as a Markdown table.
+{ values[$1, $2] = values[$1, $2] " " $3 }
+
+function median(program, metric,   parts, n, i, j, t) {
+  n = split(values[program, metric], parts, " ")
+  if (n == 0) return ""
+  for (i = 2; i <= n; i++)
+    for (j = i; j > 1 && parts[j - 1] + 0 > parts[j] + 0; j--) { t = parts[j]; parts[j] = parts[j - 1]; parts[j - 1] = t }
+  return n % 2 ? parts[(n + 1) / 2] + 0 : (parts[n / 2] + parts[n / 2 + 1]) / 2
+}
+function shown(value, digits) { return value == "" ? "-" : sprintf("%." digits "f", value) }
+function ratio(a, b) { return a == "" || b == "" || b == 0 ? "-" : sprintf("%.2f", a / b) }
+function row(title, metric, scale, digits,   v, c, p, s) {
+  v = median("veth", metric); c = median("cordon", metric)
+  p = median("pasta", metric); s = median("slirp4netns", metric)
+  if (v != "") v /= scale
+  if (c != "") c /= scale
+  if (p != "") p /= scale
+  if (s != "") s /= scale
+  printf "| %s | %s | %s | %s | %s | %s | %s |\n", title, shown(v, digits), shown(c, digits), shown(p, digits),
+    shown(s, digits), ratio(c, v), ratio(c, p)
+}
+END {
+  print "| measure | veth | Cordon | pasta | slirp4netns | Cordon / veth | Cordon / pasta |"
+  print "|---|---|---|---|---|---|---|"
+  for (m = 0; m < 2; m++) {
+    mtu = m ? 1500 : 65520
+    for (n = 1; n <= 4; n += 3) {
+      row("TCP out, MTU " mtu ", " n (n > 1 ? " streams" : " stream") ", Gbit/s", "out-" mtu "-" n, 1, 2)
+      row("TCP in, MTU " mtu ", " n (n > 1 ? " streams" : " stream") ", Gbit/s", "in-" mtu "-" n, 1, 2)
+    }
+    row("CPU s per GiB out, MTU " mtu ", 1 stream", "out-" mtu "-1-cpu", 1, 3)
+    row("CPU s per GiB in, MTU " mtu ", 1 stream", "in-" mtu "-1-cpu", 1, 3)
+  }
+  row("TCP request/response, median us", "tcp-rr", 1, 1)
+  row("UDP request/response, median us", "udp-rr", 1, 1)
+  row("connect-request-close, median us", "crr-1", 1, 1)
+  row("connect-request-close, 16 parallel, 1000/s", "crr-16", 1000, 2)
+  row("UDP 64 B received, 1000/s", "udp-64", 1000, 1)
+  row("UDP 1400 B received, 1000/s", "udp-1400", 1000, 1)
+  row("user memory per held flow (private), bytes", "held-user", 1, 0)
+  row("user memory per held flow (PSS), bytes", "held-pss", 1, 0)
+  row("kernel slab per held flow (both ends and between), bytes", "held-slab", 1, 0)
+  row("TCP buffer memory of the host per held flow, bytes", "held-sockets", 1, 0)
+  row("idle CPU with 5,000 held flows, %", "held-cpu", 1, 2)
+  row("start to first connection, ms", "start", 1, 1)
+  row("PSS of all processes, idle, MiB", "pss", 1024, 2)
+}
