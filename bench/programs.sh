@@ -22,7 +22,7 @@ processes_with() {  # processes_with PATTERN: pids whose command line matches
 nap() { processes_with "^sleep $NAP " | head -n1; }
 program_processes() {
   case $1 in
-    cordon) processes_with "^$CORDON (--role=|run )" ;;
+    cordon) processes_with "^[^ ]*cordon (--role=|run )" ;;
     pasta) processes_with "^$PASTA" ;;
     slirp4netns) processes_with "^$SLIRP4NETNS" ;;
   esac

@@ -53,12 +53,14 @@ egress:
   - name: documentation
     allow: [192.0.2.0/24, 198.51.100.0/24, "2001:db8::/32", 10.99.0.0/24, "fd00:99::/64"]
     ports: [tcp, udp, icmp/echo]
+  - name: names
+    allow: dns
+    ports: [udp/53, tcp/53]
 END
 }
 
 build_network() {
   ip netns add host && ip netns add server || die "ip netns add"
-  ip link add up0 netns host type veth peer name dn0 netns server || die "veth"
   local ns
   for ns in host server; do
     ip netns exec $ns sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
@@ -66,6 +68,8 @@ build_network() {
       ip netns exec $ns sysctl -qw net.ipv4.ping_group_range="0 0"
     ip -n $ns link set lo up
   done
+  # After the settings: new devices inherit them, and a link-local address that is still being checked answers nobody.
+  ip link add up0 netns host type veth peer name dn0 netns server || die "veth"
   ip -n server addr add 10.99.0.1/24 dev dn0
   ip -n server addr add fd00:99::1/64 dev dn0 nodad
   ip -n server link set dn0 up
@@ -105,9 +109,10 @@ start() {
   pid_of[$name]=$!
   within 10 grep -q ready $W/log/$name.out || die "$name did not get ready: $(cat $W/log/$name.err)"
 }
+gone() { [ -z "$(tr -d '\0' 2>/dev/null <"/proc/$1/cmdline")" ]; }
 stop() {  # stop NAME: ends it and prints what it printed
   kill -TERM "${pid_of[$1]}" 2>/dev/null
-  wait "${pid_of[$1]}" 2>/dev/null
+  within 5 gone "${pid_of[$1]}"  # not wait: this may be a subshell
   grep -v '^ready$' $W/log/$1.out
 }
 
@@ -124,15 +129,16 @@ within() {
 # guest [cordon options] -- COMMAND...: runs it in a sandbox on the host. LIMIT is the time in seconds.
 RUN_AS=()
 guest() {
-  timeout --foreground "${LIMIT:-60}" ip netns exec host "${RUN_AS[@]}" "$CORDON" run --quiet --policy $W/policy.yaml \
+  timeout --foreground "${LIMIT:-60}" ip netns exec host "${RUN_AS[@]}" "$CORDON" run ${CHAT:---quiet} --policy $W/policy.yaml \
     --audit-log "$AUDIT" "$@"
 }
 # The same in the background: background NAME [cordon options] -- COMMAND...; waits for a "ready" line of COMMAND.
 background() {
   local name=$1
   shift
-  ip netns exec host "${RUN_AS[@]}" "$CORDON" run --quiet --policy $W/policy.yaml --audit-log "$AUDIT" "$@" \
-    </dev/null >$W/log/$name.out 2>$W/log/$name.err &
+  # A shell without job control lets its background processes ignore SIGINT.
+  env --default-signal=INT,QUIT ip netns exec host "${RUN_AS[@]}" "$CORDON" run ${CHAT:---quiet} --policy $W/policy.yaml \
+    --audit-log "$AUDIT" "$@" </dev/null >$W/log/$name.out 2>$W/log/$name.err &
   pid_of[$name]=$!
   within 20 grep -q ready $W/log/$name.out || die "$name did not get ready: $(cat $W/log/$name.err)"
 }
@@ -173,7 +179,7 @@ role() {  # role NAME: pid of the first process in this role
   local directory
   for directory in /proc/[0-9]*; do
     case "$(tr '\0' ' ' 2>/dev/null <"$directory/cmdline")" in
-      "$CORDON --role=$1 "*) echo "${directory#/proc/}"; return 0 ;;
+      "cordon --role=$1 "*) echo "${directory#/proc/}"; return 0 ;;
       "$CORDON run "*) [ "$1" = launcher ] && { echo "${directory#/proc/}"; return 0; } ;;
     esac
   done

@@ -7,7 +7,7 @@ for pair in "$SERVER4 32" "$SERVER6 128"; do
   ip -n host addr add $address/$length dev lo
   expect "the connection to $address is cut" wait ${pid_of[cut]}
   say "  $(tail -n1 $W/log/cut.out)$(cat $W/log/cut.err)"
-  expect "record for $address" audited host-changed $address
+  expect "record for $address" within 3 recorded '"event.action":"flow-revoked"' "\"destination.ip\":\"$address\""
   ip -n host addr del $address/$length dev lo
   expect "and after it has gone, a new one works" \
     within 40 guest -- $TRAFFIC --timeout 1000 first $address $PORT

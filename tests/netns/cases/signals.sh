@@ -2,8 +2,7 @@
 . "$(dirname "$0")/../world.sh"
 start server server $TRAFFIC server $PORT
 for signal in INT TERM; do
-  background held -- sh -c "echo ready; $TRAFFIC cut $SERVER4 $PORT 30"
-  # A shell in the background ignores SIGINT for its children, so it goes to the launcher by number.
+  background held -- $TRAFFIC cut $SERVER4 $PORT 30
   kill -$signal "$(role launcher)"
   expect "nothing is left 3 s after SIG$signal" within 3 none_left
   wait ${pid_of[held]} 2>/dev/null

@@ -4,6 +4,8 @@ start canary server $TRAFFIC canary $PORT
 cat >$W/spoofs <<END
 #!/bin/bash
 device=\$(ip -o link | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' | grep -v '^lo$' | head -n1)
+# So that the neighbour is known and the packet itself leaves, not a question about the neighbour.
+ping -n -c 1 -W 2 $SERVER4 >/dev/null && ping -n -c 1 -W 2 $SERVER6 >/dev/null || exit 4
 ip addr add 10.9.9.9/32 dev \$device && ip addr add fd00:bad::9/128 dev \$device nodad || exit 3
 $TRAFFIC --bind 10.9.9.9 --timeout 1500 denied $SERVER4 $PORT || exit 1
 $TRAFFIC --bind fd00:bad::9 --timeout 1500 denied $SERVER6 $PORT || exit 1

@@ -29,7 +29,7 @@ expect "all policy errors at once, with their places" complains 2 broken.yaml:2:
 expect "a policy file that is not there" complains 2 "$W/missing.yaml" -- \
   bare $CORDON run --policy $W/missing.yaml -- echo it ran
 expect "an unknown option" complains 2 --colour -- bare $CORDON run --colour -- echo it ran
-expect "an audit log that cannot be written" complains 2 /proc/no/such -- \
+expect "an audit log that cannot be written" complains 125 /proc/no/such -- \
   bare $CORDON run --policy $W/policy.yaml --audit-log /proc/no/such -- echo it ran
 if [ "$CORDON_CALLER" = 0 ]; then
   no_tun() { unshare -m sh -c 'mount -t tmpfs none /dev/net && exec "$@"' sh ip netns exec host "$@"; }
