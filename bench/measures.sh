@@ -21,7 +21,7 @@ rollup() {  # rollup PROGRAM FIELD-PATTERN: kB over all its processes
 take() {
   local program=$1 metric=$2 wanted=$3 line value
   shift 3
-  line=$(timeout 20 nsenter --net=/proc/"$napper"/ns/net $TRAFFIC --timeout 5000 "$@" 2>>$W/log/bench.err) || return
+  line=$(timeout $((time / 1000 + 7)) nsenter --net=/proc/"$napper"/ns/net $TRAFFIC --timeout 5000 "$@" 2>>$W/log/bench.err) || return
   value=$(field "$wanted" "$line")
   [ -n "$value" ] && record "$program" "$metric" "$value"
 }
@@ -29,7 +29,7 @@ take() {
 take_stream() {
   local program=$1 metric=$2 direction=$3 streams=$4 before line bytes
   before=$(ticks "$program")
-  line=$(timeout 20 nsenter --net=/proc/"$napper"/ns/net $TRAFFIC --timeout 5000 "$direction" $SERVER4 $PORT "$streams" \
+  line=$(timeout $((time / 1000 + 7)) nsenter --net=/proc/"$napper"/ns/net $TRAFFIC --timeout 5000 "$direction" $SERVER4 $PORT "$streams" \
     $time 2>>$W/log/bench.err) || return
   record "$program" "$metric" "$(field gbps "$line")"
   bytes=$(field bytes "$line")

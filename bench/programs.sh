@@ -64,10 +64,20 @@ end() {  # ends the guest, and with it the program
 }
 nothing_of() { [ -z "$(nap)$(program_processes "$1")" ]; }
 
+# Debian's builds do not know their version, the package does.
+version_of() {  # version_of PATH PACKAGE
+  local text
+  text=$("$1" --version 2>/dev/null | head -n1)
+  case $text in
+    '' | *unknown*) text="$(basename "$1") $(dpkg-query -W -f '${Version}' "$2" 2>/dev/null || echo of unknown version)" ;;
+  esac
+  echo "$text"
+}
+
 versions() {
   echo
   echo "Measured $(date -u +%Y-%m-%d) on Linux $(uname -r), $(nproc) cores," \
     "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1): $("$CORDON" --version);" \
-    "$("$PASTA" --version 2>/dev/null | head -n1); $("$SLIRP4NETNS" --version 2>/dev/null | head -n1)."
+    "$(version_of "$PASTA" passt); $(version_of "$SLIRP4NETNS" slirp4netns)."
   echo
 }

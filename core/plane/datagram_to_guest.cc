@@ -149,7 +149,7 @@ void DatagramDriver::flush_to_guest() {
 }
 
 void DatagramDriver::send_fragments(Flow& flow, base::Bytes payload) {
-  if (payload.size() + kUdpHeader > flow.frame.max_l4_length())
+  if (payload.size() + kUdpHeader > flow.frame.max_fragmented_l4_length())
     return context_.counters.add(Counter::kLinkDropped);
   context_.counters.add(Counter::kFragmentsToGuest);
   udp::Fragments fragments(flow.frame, payload, context_.config.lan.mtu, ++fragment_id_);

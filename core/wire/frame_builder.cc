@@ -107,7 +107,7 @@ std::uint16_t FrameTemplate::pseudo_sum(std::size_t l4_length) const {
 }
 
 std::size_t FrameTemplate::put_network(HeaderBuffer out, std::size_t l4_length) const {
-  CORDON_CHECK(l4_length <= max_l4_length());
+  CORDON_CHECK(l4_length <= max_fragmented_l4_length());
   std::memcpy(out.data(), network_.data(), network_length_);
   const base::MutableBytes ip = out.subspan(kEthernet);
   if (is_v4()) {

@@ -64,6 +64,8 @@ class FrameTemplate {
   // Bytes of L4 header and payload that fit one (super-)frame: 65515 for IPv4; for IPv6 65495 too, so that
   // the whole IP packet stays within 65535 bytes.
   [[nodiscard]] std::size_t max_l4_length() const { return is_v4() ? 65515 : 65495; }
+  // The same for a packet that travels in fragments (RFC 8200 4.5: the header does not count for IPv6).
+  [[nodiscard]] std::size_t max_fragmented_l4_length() const { return is_v4() ? 65515 : 65535; }
 
   // Ethernet and IP header for `l4_length` bytes behind them; returns where L4 starts. The rest of `out` is
   // untouched.
