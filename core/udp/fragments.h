@@ -20,7 +20,8 @@ struct Fragment {
 
 class Fragments {
  public:
-  // `payload` + 8 must fit flow.max_fragmented_l4_length(); `id`: distinct for datagrams that are in flight together.
+  // `payload` + 8 must fit flow.max_fragmented_l4_length(); `id`: distinct for datagrams that are in flight
+  // together.
   Fragments(const wire::FrameTemplate& flow, base::Bytes payload, std::uint16_t mtu, std::uint32_t id);
   [[nodiscard]] std::optional<Fragment> next(wire::HeaderBuffer out);
 

@@ -105,6 +105,7 @@ declare -A pid_of=()
 start() {
   local name=$1 ns=$2
   shift 2
+  : >$W/log/$name.out  # the last server of this name was ready, too
   ip netns exec "$ns" "$@" </dev/null >$W/log/$name.out 2>$W/log/$name.err &
   pid_of[$name]=$!
   within 10 grep -q ready $W/log/$name.out || die "$name did not get ready: $(cat $W/log/$name.err)"
@@ -136,6 +137,7 @@ guest() {
 background() {
   local name=$1
   shift
+  : >$W/log/$name.out
   # A shell without job control lets its background processes ignore SIGINT.
   env --default-signal=INT,QUIT ip netns exec host "${RUN_AS[@]}" "$CORDON" run ${CHAT:---quiet} --policy $W/policy.yaml \
     --audit-log "$AUDIT" "$@" </dev/null >$W/log/$name.out 2>$W/log/$name.err &
