@@ -17,7 +17,7 @@ for device in lo br0 up0; do
   flip $device & flipper=$!
   LIMIT=60
   expect "guest blasts while the address flips on $device" \
-    guest -- $TRAFFIC blast $PORT "$RACE_MS" both 192.0.2.140 2001:db8::140
+    guest -- sh -c "for i in 1 2 3 4; do $TRAFFIC blast $PORT $RACE_MS both 192.0.2.140 2001:db8::140 & done; wait"
   touch $W/enough
   wait $flipper
   ip -n host addr del 192.0.2.140/32 dev $device 2>/dev/null
