@@ -131,5 +131,6 @@ std::span<const CommandEntry> tcp_commands();
 std::span<const CommandEntry> udp_commands();
 std::span<const CommandEntry> refusal_commands();
 std::span<const CommandEntry> bench_commands();
+std::span<const CommandEntry> force_commands();
 
 }  // namespace cordon::traffic
