@@ -1,5 +1,8 @@
 #include "app/broker_judge.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -180,6 +183,14 @@ policy::AuditEvent BrokerJudge::event_for(policy::AuditAction action, const flow
 
 void BrokerJudge::record(const policy::AuditEvent& event, base::Instant now) {
   audit_.record(event, now, wall_now());
+  if (loss_told_ || audit_.counters().events_lost == 0) return;
+  pollfd user{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  if (::poll(&user, 1, 0) != 1) return;  // stderr may be the sink that takes nothing: never wait for it
+  loss_told_ = true;
+  std::fputs(
+      "cordon: audit log: records are lost (disk full, or nobody reads them?); decisions go on, and the next "
+      "record tells how many\n",
+      stderr);
 }
 
 void BrokerJudge::on_denied(const flow::Tuple& tuple, const sandbox::Verdict& verdict, base::Instant now) {

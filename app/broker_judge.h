@@ -67,6 +67,7 @@ class BrokerJudge final : public sandbox::Judge {
   base::Instant expiry_due_ = base::Instant::never();
   std::uint32_t epoch_ = 1;
   bool ping_hint_given_ = false;
+  bool loss_told_ = false;
 };
 
 }  // namespace cordon::app

@@ -215,6 +215,12 @@ std::expected<std::uint32_t, UsageError> number_in(std::string_view option, std:
   return static_cast<std::uint32_t>(*value);
 }
 
+// Names of the caller's descriptors: the broker, which reads the policy, has none of them.
+bool names_descriptor(std::string_view path) {
+  return path == "-" || path == "/dev/stdin" || path.starts_with("/dev/fd/") ||
+         path.starts_with("/proc/self/fd/");
+}
+
 std::expected<void, UsageError> fill_link(const RawOptions& raw, GuestPlan& guest) {
   guest.mac = kDefaultGuestMac;
   if (!raw.mac.empty()) {
@@ -237,8 +243,13 @@ std::expected<void, UsageError> fill_link(const RawOptions& raw, GuestPlan& gues
 
 std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& options) {
   options.policy_files = raw.policy;
-  for (const auto& file : raw.policy)
+  for (const auto& file : raw.policy) {
     if (file.empty()) return usage("--policy needs a file name");
+    if (names_descriptor(file))
+      return usage("--policy " + file +
+                   ": give the name of a file; it is read by a process that has none of the caller's "
+                   "descriptors");
+  }
   if (raw.audit_log == "stderr")
     options.audit_target = AuditTarget::kStderr;
   else if (!raw.audit_log.empty())
@@ -306,6 +317,8 @@ Parsed parse_run(std::span<const std::string> arguments) {
 }
 
 Parsed parse_policy(std::span<const std::string> arguments) {
+  if (std::ranges::any_of(arguments, [](const auto& a) { return a == "--help" || a == "-h"; }))
+    return ShowText{std::string{kHelp}};
   if (arguments.empty() || arguments.front() != "check")
     return usage("cordon policy: the only action is check, as in: cordon policy check policy.yaml");
   PolicyCheckOptions options{{arguments.begin() + 1, arguments.end()}};

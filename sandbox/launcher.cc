@@ -23,6 +23,10 @@
 namespace cordon::sandbox {
 namespace {
 
+// Exit statuses of a start that failed; the broker's own for a policy error is the same.
+constexpr int kPolicyError = 2;
+constexpr int kOwnFailure = 125;
+
 void say(const std::string& line) { std::fprintf(stderr, "cordon: %s\n", line.c_str()); }
 
 // SIGINT and friends as events. The mask is put back at the end: tests run a launcher in their own process.
@@ -32,7 +36,10 @@ class Signals {
     sigset_t set;
     ::sigemptyset(&set);
     for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) ::sigaddset(&set, signal);
-    ::sigprocmask(SIG_BLOCK, &set, &before_);
+    // Nor may a message nobody reads, or a record beyond a file size limit, end the guest: the write fails.
+    sigset_t blocked = set;
+    for (const int signal : {SIGPIPE, SIGXFSZ}) ::sigaddset(&blocked, signal);
+    ::sigprocmask(SIG_BLOCK, &blocked, &before_);
     fd_ = base::Fd{::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)};
     if (!fd_) return base::fail_errno("signalfd");
     return {};
@@ -41,7 +48,15 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
   ~Signals() {
-    if (fd_) ::sigprocmask(SIG_SETMASK, &before_, nullptr);
+    if (!fd_) return;
+    // A write that failed has left its signal pending.
+    sigset_t failures;
+    ::sigemptyset(&failures);
+    for (const int signal : {SIGPIPE, SIGXFSZ}) ::sigaddset(&failures, signal);
+    const timespec now{};
+    while (::sigtimedwait(&failures, nullptr, &now) > 0) {
+    }
+    ::sigprocmask(SIG_SETMASK, &before_, nullptr);
   }
   [[nodiscard]] int poll_fd() const { return fd_.get(); }
   [[nodiscard]] std::optional<signalfd_siginfo> next() {
@@ -203,6 +218,10 @@ class Launcher::Supervisor {
 
   void forward(const signalfd_siginfo& info) {
     if (command_ <= 0) return;
+    if (!ready_) {  // nobody else would act on it: the command has not begun, and its process blocks signals
+      if (!result_) result_ = 128 + static_cast<int>(info.ssi_signo);
+      return;
+    }
     if (info.ssi_code == SI_KERNEL) return;  // from the terminal: the command is in the same process group
     const bool again = asked_to_end_;
     asked_to_end_ = true;
@@ -270,7 +289,7 @@ class Launcher::Supervisor {
       // It has said why, unless a signal ended it.
       if (WIFSIGNALED(status) || WEXITSTATUS(status) == 0)
         say("broker: " + describe_status(status) + " before it was ready");
-      result_ = WIFSIGNALED(status) || WEXITSTATUS(status) == 0 ? 1 : WEXITSTATUS(status);
+      result_ = WIFEXITED(status) && WEXITSTATUS(status) == kPolicyError ? kPolicyError : kOwnFailure;
       return;
     }
     report(LauncherEvent::Kind::kBrokerDied,

@@ -77,6 +77,8 @@ base::Error explain_refusal(int error) {
   std::string advice;
   if (read_setting("/proc/sys/kernel/unprivileged_userns_clone", 1) == 0)
     advice = "run: sysctl kernel.unprivileged_userns_clone=1";
+  else if (error == EAGAIN)
+    advice = "too many processes: this user's limit (ulimit -u) or the container's is reached";
   else if (error == ENOSPC || error == EUSERS || read_setting("/proc/sys/user/max_user_namespaces", 1) == 0)
     advice = "raise user.max_user_namespaces (and max_net_namespaces, max_pid_namespaces), it is " +
              std::to_string(read_setting("/proc/sys/user/max_user_namespaces", -1));

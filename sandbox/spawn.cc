@@ -61,10 +61,10 @@ void place_descriptors(const ChildPlan& plan) {
                              {plan.request.second, control::kSecondFd},
                              {plan.request.launcher, kLauncherFd}}};
   for (auto& move : moves) {
-    move.from = ::fcntl(move.from, F_DUPFD_CLOEXEC, 64);
+    move.from = ::fcntl(move.from, F_DUPFD_CLOEXEC, kFirstFreeFd);
     if (move.from < 0) child_fail("descriptors");
   }
-  const int executable = ::fcntl(plan.request.executable, F_DUPFD_CLOEXEC, 64);
+  const int executable = ::fcntl(plan.request.executable, F_DUPFD_CLOEXEC, kFirstFreeFd);
   for (const auto& move : moves)
     if (::dup2(move.from, move.to) < 0) child_fail("descriptors");
   if (!close_from(kFirstFreeFd, Rest::kCloseOnExec)) child_fail("close_range");

@@ -144,7 +144,8 @@ base::Result<void> begin_role(Role role) {
   // The heap never shrinks: free() must not need a system call that the filter forbids.
   ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
   ::umask(077);
-  ::signal(SIGPIPE, SIG_IGN);  // a socket that is gone is EPIPE, never the end of the process
+  // A socket that is gone is EPIPE, a full audit file is EFBIG: never the end of the process.
+  for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
   return {};
 }
 

@@ -56,7 +56,8 @@ int run_broker(std::string_view mode) {
   control::BrokerControl control{base::Fd{control::kControlFd}};
   if (const auto locked = lock_broker({.max_fds = 256, .print_report = true}); !locked)
     return fail(locked.error());
-  static_cast<void>(control.send(control::Ready{}));
+  if (mode == "fail") return 1;
+  if (mode != "mute") static_cast<void>(control.send(control::Ready{}));
   base::Fd channel;
   int translators = 0;
   for (;;) {

@@ -341,6 +341,22 @@ TEST_CASE("launcher: a signal goes to the command, a second one kills it") {
   CHECK(stubborn.all_gone());
 }
 
+TEST_CASE("launcher: one signal ends a start that waits, here for the broker") {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    Run run{"mute", "serve", wait_for_release};
+    REQUIRE(run.sees("translator 1"));
+    run.signal(signal);
+    CHECK(run.exit_status(5s) == 128 + signal);
+    CHECK(run.all_gone());
+  }
+}
+
+TEST_CASE("launcher: a broker that fails before it is ready is our own failure, 125") {
+  Run run{"fail", "serve", wait_for_release};
+  CHECK(run.exit_status() == 125);
+  CHECK(run.all_gone());
+}
+
 TEST_CASE("launcher: orphans of the command end with it") {
   Run run{"normal", "serve", [](int hold) {
             if (::fork() == 0) {
