@@ -45,3 +45,11 @@ int main(int argc, char** argv) {
   if (const auto* show = std::get_if<app::ShowText>(&*invocation)) std::fputs(show->text.c_str(), stdout);
   return 0;
 }
+
+#ifdef CORDON_SANITIZED
+// A report must get out of a process that may not open, ask for a terminal or start another process.
+extern "C" const char* __asan_default_options();
+extern "C" const char* __asan_default_options() { return "color=never:symbolize=0:detect_leaks=0"; }
+extern "C" const char* __ubsan_default_options();
+extern "C" const char* __ubsan_default_options() { return "color=never:symbolize=0:print_stacktrace=1"; }
+#endif
