@@ -222,7 +222,12 @@ class Launcher::Supervisor {
       if (!result_) result_ = 128 + static_cast<int>(info.ssi_signo);
       return;
     }
-    if (info.ssi_code == SI_KERNEL) return;  // from the terminal: the command is in the same process group
+    if (info.ssi_code == SI_KERNEL) {
+      // The terminal's keys reach the command too, by its process group; a hangup tells the session's leader
+      // alone.
+      if (info.ssi_signo == SIGHUP) ::kill(command_, SIGHUP);
+      return;
+    }
     const bool again = asked_to_end_;
     asked_to_end_ = true;
     ::kill(command_, again ? SIGKILL : static_cast<int>(info.ssi_signo));

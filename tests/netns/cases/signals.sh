@@ -9,4 +9,11 @@ for signal in INT TERM; do
   status=$?
   expect "the status tells of SIG$signal ($status)" test $status -ge 128
 done
+# The launcher leads the session of a terminal that goes away (script, killed): nobody else is told.
+timeout -s KILL 10 ip netns exec host script -qefc "$CORDON run --quiet --policy $W/policy.yaml -- sleep 60" \
+  /dev/null </dev/zero >/dev/null 2>&1 & terminal=$!
+within 5 role translator >/dev/null
+kill -9 "$(pgrep -x script)"
+expect "nothing is left 3 s after the terminal went away" within 3 none_left
+wait $terminal 2>/dev/null
 finish
