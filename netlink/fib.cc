@@ -3,8 +3,6 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
-#include <cstring>
-
 #include "netlink/parse.h"
 
 namespace cordon::netlink {
@@ -28,7 +26,7 @@ RouteType type_of_errno(int error) {
 
 }  // namespace
 
-base::Result<Fib> Fib::open() { return Fib{CORDON_TRY(Socket::open())}; }
+base::Result<Fib> Fib::open() { return Fib{CORDON_TRY(RouteSocket::open())}; }
 
 base::Result<FibAnswer> Fib::lookup(const net::IpAddress& destination) {
   Entry& entry = (*cache_)[slot_of(destination, kEntries)];
@@ -39,26 +37,18 @@ base::Result<FibAnswer> Fib::lookup(const net::IpAddress& destination) {
 }
 
 base::Result<FibAnswer> Fib::lookup_fresh(const net::IpAddress& destination) {
-  struct {
-    rtmsg header;
-    rtattr attribute;
-    std::array<std::uint8_t, 16> address;
-  } request{};
-  static_assert(sizeof request == sizeof(rtmsg) + sizeof(rtattr) + 16);
-  const auto bytes = destination.bytes();
-  request.header.rtm_family = destination.is_v4() ? AF_INET : AF_INET6;
-  request.header.rtm_dst_len = static_cast<unsigned char>(destination.bit_count());
-  request.attribute.rta_type = RTA_DST;
-  request.attribute.rta_len = static_cast<unsigned short>(sizeof(rtattr) + bytes.size());
-  std::memcpy(request.address.data(), bytes.data(), bytes.size());
-  const std::size_t size = sizeof request - 16 + bytes.size();
-  const auto sequence = CORDON_TRY(socket_.request(RTM_GETROUTE, 0, base::as_bytes(&request, size)));
+  rtmsg header{};
+  header.rtm_family = destination.is_v4() ? AF_INET : AF_INET6;
+  header.rtm_dst_len = static_cast<unsigned char>(destination.bit_count());
+  Request request{RTM_GETROUTE, 0, header};
+  request.address(RTA_DST, destination);
+  const auto sequence = CORDON_TRY(socket_.send(request));
 
   std::optional<FibAnswer> answer;
   constexpr int kMaxPackets = 16;  // late answers to an earlier, failed request
   for (int i = 0; i < kMaxPackets && !answer; ++i) {
-    const auto result = socket_.receive([&](const Message& message) {
-      if (message.sequence != sequence) return;
+    const auto result = socket_.receive([&](const nlmsghdr& message) {
+      if (message.nlmsg_seq != sequence) return;
       if (const auto error = parse_error(message))
         answer = FibAnswer{.type = type_of_errno(*error)};
       else if (auto parsed = parse_fib_answer(message))

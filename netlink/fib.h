@@ -11,7 +11,7 @@
 #include "core/base/error.h"
 #include "core/net/ip_address.h"
 #include "netlink/event.h"
-#include "netlink/socket.h"
+#include "netlink/route_socket.h"
 
 namespace cordon::netlink {
 
@@ -41,10 +41,10 @@ class Fib {
     FibAnswer answer;
   };
   static constexpr std::size_t kEntries = 1024;
-  explicit Fib(Socket socket)
+  explicit Fib(RouteSocket socket)
       : socket_(std::move(socket)), cache_(std::make_unique<std::array<Entry, kEntries>>()) {}
 
-  Socket socket_;
+  RouteSocket socket_;
   std::uint64_t generation_ = 1;
   std::unique_ptr<std::array<Entry, kEntries>> cache_;
 };

@@ -6,43 +6,37 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <cstring>
 
 #include "netlink/parse.h"
 
 namespace cordon::netlink {
 namespace {
 
-constexpr std::array<unsigned, 5> kGroups = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-                                             RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE};
+constexpr std::array<int, 5> kGroups = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+                                        RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE};
 constexpr int kDumpAttempts = 8;  // restarts of a dump that changed under way
 constexpr int kDrainPackets = 4096;
-
-struct LinkDump {
-  ifinfomsg header;
-  rtattr attribute;
-  std::uint32_t mask;
-};
 
 }  // namespace
 
 base::Result<Monitor> Monitor::open(base::Instant now) {
-  Monitor monitor{CORDON_TRY(Socket::open(kGroups)), CORDON_TRY(Socket::open()), CORDON_TRY(Fib::open())};
+  Monitor monitor{CORDON_TRY(RouteSocket::open(kGroups)), CORDON_TRY(RouteSocket::open()),
+                  CORDON_TRY(Fib::open())};
   CORDON_TRY(monitor.dump(now));
   return monitor;
 }
 
 // One dump request to its end. True: it is consistent; false: it must be repeated.
-base::Result<bool> Monitor::dump_one(std::uint16_t type, base::Bytes request, base::Instant now) {
-  const auto sequence = CORDON_TRY(dumps_.request(type, NLM_F_DUMP, request));
+base::Result<bool> Monitor::dump_one(Request& request, base::Instant now) {
+  const auto sequence = CORDON_TRY(dumps_.send(request));
   bool done = false;
   bool interrupted = false;
   int error = 0;
   while (!done) {
-    const auto result = dumps_.receive([&](const Message& message) {
-      if (message.sequence != sequence) return;
-      interrupted |= (message.flags & NLM_F_DUMP_INTR) != 0;
-      if (message.type == NLMSG_DONE) {
+    const auto result = dumps_.receive([&](const nlmsghdr& message) {
+      if (message.nlmsg_seq != sequence) return;
+      interrupted |= (message.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+      if (message.nlmsg_type == NLMSG_DONE) {
         done = true;
       } else if (const auto failed = parse_error(message)) {
         error = *failed;
@@ -60,28 +54,22 @@ base::Result<bool> Monitor::dump_one(std::uint16_t type, base::Bytes request, ba
 }
 
 base::Result<void> Monitor::dump(base::Instant now) {
-  const LinkDump links{
-      .header = {}, .attribute = {sizeof(rtattr) + 4, IFLA_EXT_MASK}, .mask = RTEXT_FILTER_SKIP_STATS};
-  const ifaddrmsg addresses{};
-  rtmsg routes4{};
-  routes4.rtm_family = AF_INET;
-  rtmsg routes6{};
-  routes6.rtm_family = AF_INET6;
-  struct Request {
-    std::uint16_t type;
-    base::Bytes bytes;
+  const auto routes = [](unsigned char family) {
+    rtmsg message{};
+    message.rtm_family = family;
+    return Request{RTM_GETROUTE, NLM_F_DUMP, message};
   };
-  const std::array<Request, 4> requests = {{{RTM_GETLINK, base::as_bytes(&links, sizeof links)},
-                                            {RTM_GETADDR, base::as_bytes(&addresses, sizeof addresses)},
-                                            {RTM_GETROUTE, base::as_bytes(&routes4, sizeof routes4)},
-                                            {RTM_GETROUTE, base::as_bytes(&routes6, sizeof routes6)}}};
+  std::array<Request, 4> requests = {Request{RTM_GETLINK, NLM_F_DUMP, ifinfomsg{}},
+                                     Request{RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{}}, routes(AF_INET),
+                                     routes(AF_INET6)};
+  requests[0].number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
   stale_ = true;
   dump_effect_ = {};
   state_.begin_dump();
-  for (const Request& request : requests) {
+  for (Request& request : requests) {
     bool consistent = false;
     for (int attempt = 0; attempt < kDumpAttempts && !consistent; ++attempt)
-      consistent = CORDON_TRY(dump_one(request.type, request.bytes, now));
+      consistent = CORDON_TRY(dump_one(request, now));
     if (!consistent) return base::fail("netlink dump", "the network changes faster than it can be read");
   }
   dump_effect_.add(state_.end_dump(now));
@@ -94,7 +82,7 @@ DrainResult Monitor::drain(base::Instant now) {
   bool routes_moved = false;
   bool emptied = false;
   for (int i = 0; i < kDrainPackets && !emptied; ++i) {
-    const auto result = events_.receive([&](const Message& message) {
+    const auto result = events_.receive([&](const nlmsghdr& message) {
       if (const auto event = parse_event(message)) {
         routes_moved |= std::holds_alternative<Change<Route>>(*event);
         effect.add(state_.apply(*event, now));

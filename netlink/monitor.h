@@ -15,7 +15,7 @@
 #include "core/base/time.h"
 #include "netlink/fib.h"
 #include "netlink/host_state.h"
-#include "netlink/socket.h"
+#include "netlink/route_socket.h"
 
 namespace cordon::netlink {
 
@@ -37,13 +37,13 @@ class Monitor {
   void mark_stale() { stale_ = true; }
 
  private:
-  Monitor(Socket events, Socket dumps, Fib fib)
+  Monitor(RouteSocket events, RouteSocket dumps, Fib fib)
       : events_(std::move(events)), dumps_(std::move(dumps)), fib_(std::move(fib)) {}
   base::Result<void> dump(base::Instant now);
-  base::Result<bool> dump_one(std::uint16_t type, base::Bytes request, base::Instant now);
+  base::Result<bool> dump_one(Request& request, base::Instant now);
 
-  Socket events_;
-  Socket dumps_;
+  RouteSocket events_;
+  RouteSocket dumps_;
   Fib fib_;
   HostState state_;
   bool stale_ = true;

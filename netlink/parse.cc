@@ -4,39 +4,53 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 
+#include <array>
 #include <cstring>
+
+#include "core/base/bytes.h"
 
 namespace cordon::netlink {
 namespace {
 
-// NLMSG_ALIGN, RTA_ALIGN and RTNH_ALIGN are all four bytes; the macros mix signed and unsigned.
-constexpr std::size_t aligned(std::size_t length) { return (length + 3U) & ~std::size_t{3}; }
-
+// The fixed header of a message's kind; nullptr when the message is shorter.
 template <class T>
-std::optional<T> read(base::Bytes bytes) {
-  if (bytes.size() < sizeof(T)) return std::nullopt;
-  T value{};
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return value;
+const T* fixed_header(const nlmsghdr& message) {
+  if (::nlmsg_valid_hdr(&message, sizeof(T)) == 0) return nullptr;
+  return static_cast<const T*>(::nlmsg_data(&message));
 }
 
-// Calls visit(type, payload) for each well-formed attribute.
-template <class Visit>
-void each_attribute(base::Bytes bytes, Visit visit) {
-  while (const auto header = read<rtattr>(bytes)) {
-    if (header->rta_len < sizeof(rtattr) || header->rta_len > bytes.size()) return;
-    visit(static_cast<unsigned>(header->rta_type & NLA_TYPE_MASK),
-          bytes.subspan(sizeof(rtattr), header->rta_len - sizeof(rtattr)));
-    const std::size_t step = aligned(header->rta_len);
-    if (step >= bytes.size()) return;
-    bytes = bytes.subspan(step);
+// The attributes by type, up to kLast. A malformed one ends the list; of two of a type the later one counts.
+template <std::size_t kLast>
+class Attributes {
+ public:
+  Attributes(const nlmsghdr& message, std::size_t fixed) {
+    const int header = static_cast<int>(fixed);
+    parse(::nlmsg_attrdata(&message, header), ::nlmsg_attrlen(&message, header));
   }
+  explicit Attributes(const nlattr& parent) {
+    parse(static_cast<nlattr*>(::nla_data(&parent)), ::nla_len(&parent));
+  }
+  const nlattr* operator[](std::size_t type) const { return table_[type]; }
+
+ private:
+  // Without a libnl policy: that would discard a message for one odd attribute, even one of no interest.
+  void parse(nlattr* first, int length) {
+    if (::nla_parse(table_.data(), static_cast<int>(kLast), first, length, nullptr) < 0) table_.fill(nullptr);
+  }
+  std::array<nlattr*, kLast + 1> table_{};
+};
+
+base::Bytes payload_of(const nlattr* attribute) {
+  if (attribute == nullptr) return {};
+  return base::as_bytes(::nla_data(attribute), static_cast<std::size_t>(::nla_len(attribute)));
 }
 
-base::Bytes after(base::Bytes bytes, std::size_t header) {
-  const std::size_t skip = aligned(header);
-  return skip <= bytes.size() ? bytes.subspan(skip) : base::Bytes{};
+std::optional<std::uint32_t> number_of(const nlattr* attribute) {
+  if (payload_of(attribute).size() < sizeof(std::uint32_t)) return std::nullopt;
+  return ::nla_get_u32(attribute);
 }
 
 std::optional<net::IpAddress> to_address(unsigned family, base::Bytes bytes) {
@@ -44,46 +58,41 @@ std::optional<net::IpAddress> to_address(unsigned family, base::Bytes bytes) {
   if (family == AF_INET6 && bytes.size() == 16) return net::Ipv6Address::from_bytes(bytes.first<16>());
   return std::nullopt;
 }
+std::optional<net::IpAddress> address_of(unsigned family, const nlattr* attribute) {
+  return to_address(family, payload_of(attribute));
+}
 
-std::optional<Event> parse_link(const Message& message) {
-  const auto info = read<ifinfomsg>(message.payload);
+std::optional<Event> parse_link(const nlmsghdr& message) {
+  const auto* info = fixed_header<ifinfomsg>(message);
   // AF_BRIDGE messages speak of a bridge port, not of the link.
-  if (!info || info->ifi_family != AF_UNSPEC || info->ifi_index <= 0) return std::nullopt;
+  if (info == nullptr || info->ifi_family != AF_UNSPEC || info->ifi_index <= 0) return std::nullopt;
   Change<Link> change;
-  change.present = message.type == RTM_NEWLINK;
+  change.present = message.nlmsg_type == RTM_NEWLINK;
   change.value.index = static_cast<std::uint32_t>(info->ifi_index);
   change.value.up = (info->ifi_flags & IFF_UP) != 0;
   change.value.loopback = (info->ifi_flags & IFF_LOOPBACK) != 0;
-  each_attribute(after(message.payload, sizeof *info), [&](unsigned type, base::Bytes bytes) {
-    if (type == IFLA_IFNAME) {
-      for (const std::byte b : bytes) {
-        if (b == std::byte{0}) break;
-        change.value.name.push_back(std::to_integer<char>(b));
-      }
-    } else if (type == IFLA_MTU) {
-      change.value.mtu = read<std::uint32_t>(bytes).value_or(0);
-    }
-  });
+  const Attributes<IFLA_MTU> attributes{message, sizeof *info};
+  for (const std::byte b : payload_of(attributes[IFLA_IFNAME])) {
+    if (b == std::byte{0}) break;
+    change.value.name.push_back(std::to_integer<char>(b));
+  }
+  change.value.mtu = number_of(attributes[IFLA_MTU]).value_or(0);
   return change;
 }
 
-std::optional<Event> parse_address(const Message& message) {
-  const auto info = read<ifaddrmsg>(message.payload);
-  if (!info || (info->ifa_family != AF_INET && info->ifa_family != AF_INET6)) return std::nullopt;
-  std::optional<net::IpAddress> local;
-  std::optional<net::IpAddress> address;
-  Change<Address> change;
-  change.present = message.type == RTM_NEWADDR;
-  change.value.interface = info->ifa_index;
-  change.value.prefix_length = info->ifa_prefixlen;
-  each_attribute(after(message.payload, sizeof *info), [&](unsigned type, base::Bytes bytes) {
-    if (type == IFA_LOCAL) local = to_address(info->ifa_family, bytes);
-    if (type == IFA_ADDRESS) address = to_address(info->ifa_family, bytes);
-    if (type == IFA_BROADCAST) change.value.broadcast = to_address(info->ifa_family, bytes);
-  });
-  if (!local) local = address;
+std::optional<Event> parse_address(const nlmsghdr& message) {
+  const auto* info = fixed_header<ifaddrmsg>(message);
+  if (info == nullptr || (info->ifa_family != AF_INET && info->ifa_family != AF_INET6)) return std::nullopt;
+  const Attributes<IFA_BROADCAST> attributes{message, sizeof *info};
+  auto local = address_of(info->ifa_family, attributes[IFA_LOCAL]);
+  if (!local) local = address_of(info->ifa_family, attributes[IFA_ADDRESS]);
   if (!local || info->ifa_prefixlen > local->bit_count()) return std::nullopt;
+  Change<Address> change;
+  change.present = message.nlmsg_type == RTM_NEWADDR;
+  change.value.interface = info->ifa_index;
   change.value.address = *local;
+  change.value.prefix_length = info->ifa_prefixlen;
+  change.value.broadcast = address_of(info->ifa_family, attributes[IFA_BROADCAST]);
   return change;
 }
 
@@ -113,46 +122,49 @@ struct RouteFields {
   std::vector<std::uint32_t> hops;
 };
 
+// libnl's message layer does not know this list: rtnexthop headers, each followed by attributes.
 void parse_hops(base::Bytes bytes, RouteFields& out) {
-  while (const auto hop = read<rtnexthop>(bytes)) {
-    if (hop->rtnh_len < sizeof(rtnexthop) || hop->rtnh_len > bytes.size()) return;
-    if (hop->rtnh_ifindex > 0) out.hops.push_back(static_cast<std::uint32_t>(hop->rtnh_ifindex));
-    const std::size_t step = aligned(hop->rtnh_len);
+  rtnexthop hop{};
+  while (bytes.size() >= sizeof hop) {
+    std::memcpy(&hop, bytes.data(), sizeof hop);
+    if (hop.rtnh_len < sizeof hop || hop.rtnh_len > bytes.size()) return;
+    if (hop.rtnh_ifindex > 0) out.hops.push_back(static_cast<std::uint32_t>(hop.rtnh_ifindex));
+    // RTNH_ALIGN, which mixes signed and unsigned.
+    const std::size_t step = (std::size_t{hop.rtnh_len} + 3U) & ~std::size_t{3};
     if (step >= bytes.size()) return;
     bytes = bytes.subspan(step);
   }
 }
 
-std::optional<RouteFields> parse_route_fields(const Message& message) {
-  const auto header = read<rtmsg>(message.payload);
-  if (!header || (header->rtm_family != AF_INET && header->rtm_family != AF_INET6)) return std::nullopt;
+// RTA_VIA: a gateway of another family than the destination's; its family, then the address.
+std::optional<net::IpAddress> parse_via(base::Bytes bytes) {
+  std::uint16_t family = 0;
+  if (bytes.size() < sizeof family) return std::nullopt;
+  std::memcpy(&family, bytes.data(), sizeof family);
+  return to_address(family, bytes.subspan(sizeof family));
+}
+
+std::optional<RouteFields> parse_route_fields(const nlmsghdr& message) {
+  const auto* header = fixed_header<rtmsg>(message);
+  if (header == nullptr || (header->rtm_family != AF_INET && header->rtm_family != AF_INET6))
+    return std::nullopt;
+  const unsigned family = header->rtm_family;
+  const Attributes<RTA_VIA> attributes{message, sizeof *header};
   RouteFields out;
   out.header = *header;
-  out.table = header->rtm_table;
-  const unsigned family = header->rtm_family;
-  each_attribute(after(message.payload, sizeof *header), [&](unsigned type, base::Bytes bytes) {
-    switch (type) {
-      case RTA_DST: out.destination = to_address(family, bytes); break;
-      case RTA_GATEWAY: out.gateway = to_address(family, bytes); break;
-      case RTA_VIA:
-        if (const auto via = read<std::uint16_t>(bytes)) out.gateway = to_address(*via, bytes.subspan(2));
-        break;
-      case RTA_PREFSRC: out.preferred_source = to_address(family, bytes); break;
-      case RTA_OIF: out.interface = read<std::uint32_t>(bytes).value_or(0); break;
-      case RTA_TABLE: out.table = read<std::uint32_t>(bytes).value_or(out.table); break;
-      case RTA_MULTIPATH: parse_hops(bytes, out); break;
-      case RTA_METRICS:
-        each_attribute(bytes, [&](unsigned metric, base::Bytes value) {
-          if (metric == RTAX_MTU) out.mtu = read<std::uint32_t>(value).value_or(0);
-        });
-        break;
-      default: break;
-    }
-  });
+  out.destination = address_of(family, attributes[RTA_DST]);
+  out.gateway = attributes[RTA_VIA] != nullptr ? parse_via(payload_of(attributes[RTA_VIA]))
+                                               : address_of(family, attributes[RTA_GATEWAY]);
+  out.preferred_source = address_of(family, attributes[RTA_PREFSRC]);
+  out.interface = number_of(attributes[RTA_OIF]).value_or(0);
+  out.table = number_of(attributes[RTA_TABLE]).value_or(header->rtm_table);
+  parse_hops(payload_of(attributes[RTA_MULTIPATH]), out);
+  if (attributes[RTA_METRICS] != nullptr)
+    out.mtu = number_of(Attributes<RTAX_MTU>{*attributes[RTA_METRICS]}[RTAX_MTU]).value_or(0);
   return out;
 }
 
-std::optional<Event> parse_route(const Message& message) {
+std::optional<Event> parse_route(const nlmsghdr& message) {
   auto fields = parse_route_fields(message);
   if (!fields || (fields->header.rtm_flags & RTM_F_CLONED) != 0) return std::nullopt;
   const net::IpAddress any = fields->header.rtm_family == AF_INET ? net::IpAddress{net::Ipv4Address{}}
@@ -166,14 +178,14 @@ std::optional<Event> parse_route(const Message& message) {
                 .interface = fields->interface,
                 .gateway = fields->gateway,
                 .more_interfaces = std::move(fields->hops)},
-      .present = message.type == RTM_NEWROUTE,
-      .replaces = message.type == RTM_NEWROUTE && (message.flags & NLM_F_REPLACE) != 0};
+      .present = message.nlmsg_type == RTM_NEWROUTE,
+      .replaces = message.nlmsg_type == RTM_NEWROUTE && (message.nlmsg_flags & NLM_F_REPLACE) != 0};
 }
 
 }  // namespace
 
-std::optional<Event> parse_event(const Message& message) {
-  switch (message.type) {
+std::optional<Event> parse_event(const nlmsghdr& message) {
+  switch (message.nlmsg_type) {
     case RTM_NEWLINK:
     case RTM_DELLINK: return parse_link(message);
     case RTM_NEWADDR:
@@ -184,8 +196,8 @@ std::optional<Event> parse_event(const Message& message) {
   }
 }
 
-std::optional<FibAnswer> parse_fib_answer(const Message& message) {
-  if (message.type != RTM_NEWROUTE) return std::nullopt;
+std::optional<FibAnswer> parse_fib_answer(const nlmsghdr& message) {
+  if (message.nlmsg_type != RTM_NEWROUTE) return std::nullopt;
   const auto fields = parse_route_fields(message);
   if (!fields) return std::nullopt;
   return FibAnswer{.type = to_route_type(fields->header.rtm_type),
@@ -196,10 +208,10 @@ std::optional<FibAnswer> parse_fib_answer(const Message& message) {
                    .table = fields->table};
 }
 
-std::optional<int> parse_error(const Message& message) {
-  if (message.type != NLMSG_ERROR) return std::nullopt;
-  const auto error = read<nlmsgerr>(message.payload);
-  return error ? -error->error : EPROTO;
+std::optional<int> parse_error(const nlmsghdr& message) {
+  if (message.nlmsg_type != NLMSG_ERROR) return std::nullopt;
+  const auto* error = fixed_header<nlmsgerr>(message);
+  return error != nullptr ? -error->error : EPROTO;
 }
 
 }  // namespace cordon::netlink

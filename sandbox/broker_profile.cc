@@ -99,9 +99,8 @@ constexpr Row kOptions[] = {
 
 constexpr Row kChannels[] = {
     {SYS_sendmsg, "grants with their socket; netlink requests"},
-    {SYS_sendto, "channel and control, netlink; never an address", {arg_null(4)}},
+    {SYS_sendto, "channel and control; never an address", {arg_null(4)}},
     {SYS_recvmsg, "channel, control, netlink, error queue"},
-    {SYS_recvfrom, "netlink"},
     {SYS_read, "timers, signals"},
     {SYS_write, "audit lines, diagnostics"},
     {SYS_writev, "audit lines"},
@@ -124,7 +123,7 @@ constexpr Row kMemory[] = {
 
 constexpr Row kEnd[] = {
     {SYS_exit_group, "the end"},     {SYS_rt_sigreturn, "return from a signal handler"},
-    {SYS_rt_sigprocmask, "abort()"}, {SYS_getpid, "abort(), netlink port"},
+    {SYS_rt_sigprocmask, "abort()"}, {SYS_getpid, "abort()"},
     {SYS_gettid, "abort()"},         {SYS_tgkill, "abort()", {arg_own_pid(0), arg_is(2, SIGABRT)}},
 };
 

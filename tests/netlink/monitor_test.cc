@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "netlink/parse.h"
+#include "netlink/route_socket.h"
 #include "tests/support/world.h"
 
 namespace cordon::netlink {
@@ -126,6 +127,25 @@ TEST_CASE("monitor: uplinks follow default routes") {
   CHECK(monitor.state().uplinks() == std::vector<std::uint32_t>{::if_nametoindex("up0")});
 }
 
+TEST_CASE("monitor: each hop of a multipath route is an uplink, a gateway may be of the other family") {
+  Monitor monitor = open_monitor();
+  test::run("ip link add mp0 type veth peer name mp1 && ip link set mp0 up && ip link set mp1 up");
+  test::run("ip addr add 203.0.113.9/30 dev mp0");
+  test::run("ip route replace default nexthop via 192.0.2.254 dev up0 nexthop via 203.0.113.10 dev mp0");
+  test::run("ip route add 203.0.113.140/32 via inet6 2001:db8::fe dev up0");
+  monitor.drain(base::monotonic_now());
+  std::vector<std::uint32_t> hops = {::if_nametoindex("up0"), ::if_nametoindex("mp0")};
+  std::ranges::sort(hops);
+  CHECK(monitor.state().uplinks() == hops);
+  const auto answer = monitor.fib().lookup(ip("203.0.113.140"));
+  REQUIRE(answer);
+  CHECK_FALSE(answer->on_link());
+  CHECK(answer->gateway == ip("2001:db8::fe"));
+  test::run("ip route del 203.0.113.140/32 && ip route replace default via 192.0.2.254 && ip link del mp0");
+  monitor.drain(base::monotonic_now());
+  CHECK(monitor.state().uplinks() == std::vector<std::uint32_t>{::if_nametoindex("up0")});
+}
+
 TEST_CASE("fib: classes of destinations") {
   Monitor monitor = open_monitor();
   test::run("ip route add unreachable 203.0.113.64/28 && ip route add prohibit 203.0.113.80/28");
@@ -177,8 +197,23 @@ TEST_CASE("fib: a cached answer lives until the next route event") {
   test::run("ip route del local 203.0.113.130/32 dev lo");
 }
 
+TEST_CASE("route socket: a request that does not fit is not sent, and nothing waits for its answer") {
+  test::World::get();
+  auto socket = RouteSocket::open();
+  REQUIRE(socket);
+  Request request{RTM_GETROUTE, 0, rtmsg{}};
+  const std::vector<std::uint8_t> large(40'000);
+  request.attribute(RTA_DST, large).address(RTA_DST, ip("192.0.2.1"));
+  CHECK_FALSE(socket->send(request));
+  CHECK(socket->receive([](const nlmsghdr&) {}) == ReceiveResult::kEmpty);
+}
+
 TEST_CASE("parse: messages cut short or contradictory yield nothing, never more than was sent") {
-  std::array<std::byte, 64> bytes{};
+  struct {
+    nlmsghdr message;
+    std::array<std::byte, 64> bytes;
+  } packet{};
+  auto& bytes = packet.bytes;
   ifaddrmsg header{};
   header.ifa_family = AF_INET;
   header.ifa_prefixlen = 24;
@@ -187,7 +222,9 @@ TEST_CASE("parse: messages cut short or contradictory yield nothing, never more 
   std::memcpy(bytes.data(), &header, sizeof header);
   std::memcpy(bytes.data() + sizeof header, &attribute, sizeof attribute);
   const auto parse = [&](std::size_t size) {
-    return parse_event(Message{RTM_NEWADDR, 0, 0, base::Bytes{bytes.data(), size}});
+    packet.message.nlmsg_type = RTM_NEWADDR;
+    packet.message.nlmsg_len = static_cast<std::uint32_t>(sizeof packet.message + size);
+    return parse_event(packet.message);
   };
   CHECK(parse(sizeof header + 8));
   for (std::size_t size = 0; size < sizeof header + 8; ++size) {
