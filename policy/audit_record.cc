@@ -112,7 +112,8 @@ void put_policy(JsonLine& line, const AuditRecord& record) {
   line.text("sandbox.guest", record.guest);
   line.text_or_null("sandbox.tenant", record.tenant);
   line.text_or_null("sandbox.verdict", verdict(record.event));
-  line.list("sandbox.would_deny", record.would_deny);
+  line.list("sandbox.would_deny",
+            std::vector<std::string_view>(record.would_deny.begin(), record.would_deny.end()));
 }
 
 void put_flow(JsonLine& line, const AuditRecord& record) {

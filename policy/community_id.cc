@@ -2,43 +2,14 @@
 // identifies, it protects nothing.
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <tuple>
 
 #include "core/base/bytes.h"
 #include "policy/audit_record.h"
+#include "policy/digest.h"
 
 namespace cordon::policy {
 namespace {
-
-constexpr std::size_t kBlock = 64;
-
-// FIPS 180-4 section 6.1 for a message that fits one block (ours has at most 40 bytes).
-std::array<std::byte, 20> sha1_one_block(base::Bytes message) {
-  std::array<std::byte, kBlock> block{};
-  std::ranges::copy(message, block.begin());
-  block[message.size()] = std::byte{0x80};
-  base::store_be<std::uint64_t>(std::span{block}.last<8>(), std::uint64_t{message.size()} * 8);
-  std::array<std::uint32_t, 80> w{};
-  for (std::size_t i = 0; i < 16; ++i)
-    w[i] = base::load_be<std::uint32_t>(std::span<const std::byte, 4>{block.data() + 4 * i, 4});
-  for (std::size_t i = 16; i < 80; ++i) w[i] = std::rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-  const std::array<std::uint32_t, 5> start{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
-  auto [a, b, c, d, e] = start;
-  for (std::size_t i = 0; i < 80; ++i) {
-    const auto [f, k] = i < 20   ? std::pair{(b & c) | (~b & d), 0x5a827999U}
-                        : i < 40 ? std::pair{b ^ c ^ d, 0x6ed9eba1U}
-                        : i < 60 ? std::pair{(b & c) | (b & d) | (c & d), 0x8f1bbcdcU}
-                                 : std::pair{b ^ c ^ d, 0xca62c1d6U};
-    const auto next = std::rotl(a, 5) + f + e + k + w[i];
-    e = d, d = c, c = std::rotl(b, 30), b = a, a = next;
-  }
-  const std::array<std::uint32_t, 5> step{a, b, c, d, e};
-  std::array<std::byte, 20> digest{};
-  for (std::size_t i = 0; i < 5; ++i)
-    base::store_be<std::uint32_t>(std::span<std::byte, 4>{digest.data() + 4 * i, 4}, start[i] + step[i]);
-  return digest;
-}
 
 std::string base64(base::Bytes bytes) {
   constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -77,7 +48,7 @@ std::string community_id(const flow::Tuple& tuple) {
     put(static_cast<std::uint8_t>(std::get<1>(end) >> 8U));
     put(static_cast<std::uint8_t>(std::get<1>(end) & 0xffU));
   }
-  return "1:" + base64(sha1_one_block(std::span{message}.first(size)));
+  return "1:" + base64(sha1(std::span{message}.first(size)));
 }
 
 }  // namespace cordon::policy

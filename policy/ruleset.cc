@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/base/check.h"
+#include "policy/digest.h"
 #include "policy/print.h"
-#include "policy/sha256.h"
 
 namespace cordon::policy {
 

@@ -1,4 +1,4 @@
-#include "policy/sha256.h"
+#include "policy/digest.h"
 
 #include <doctest/doctest.h>
 
@@ -22,5 +22,26 @@ TEST_CASE("policy: sha256 gives the digests of RFC 6234 section 8.5") {
        }) {
     CAPTURE(c.text.size());
     CHECK(sha256_hex(c.text) == c.digest);
+  }
+}
+
+TEST_CASE("policy: sha1 gives the digests of RFC 3174 section 7.3") {
+  struct Case {
+    std::string text;
+    std::array<unsigned, 20> digest;
+  };
+  for (const Case& c : {
+           Case{"abc", {0xa9, 0x99, 0x3e, 0x36, 0x47, 0x06, 0x81, 0x6a, 0xba, 0x3e,
+                        0x25, 0x71, 0x78, 0x50, 0xc2, 0x6c, 0x9c, 0xd0, 0xd8, 0x9d}},
+           Case{"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+                {0x84, 0x98, 0x3e, 0x44, 0x1c, 0x3b, 0xd2, 0x6e, 0xba, 0xae,
+                 0x4a, 0xa1, 0xf9, 0x51, 0x29, 0xe5, 0xe5, 0x46, 0x70, 0xf1}},
+       }) {
+    CAPTURE(c.text);
+    const auto digest = cordon::policy::sha1(cordon::base::as_bytes(c.text.data(), c.text.size()));
+    for (std::size_t i = 0; i < digest.size(); ++i) {
+      CAPTURE(i);
+      CHECK(std::to_integer<unsigned>(digest[i]) == c.digest[i]);
+    }
   }
 }
