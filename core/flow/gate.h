@@ -6,11 +6,19 @@
 #include <cstdint>
 #include <optional>
 
+#include "core/base/bytes.h"
 #include "core/base/fd.h"
 #include "core/flow/types.h"
 #include "core/net/mac_address.h"
 
 namespace cordon::flow {
+
+// Shaping of one flow. Flows of one shaper share its rate, which holds for each direction by itself.
+struct Shaping {
+  std::uint16_t shaper = 0;  // 0: not shaped; else 1..kMaxShapers, chosen by the broker
+  std::uint64_t rate = 0;    // bytes per second; the last grant's word counts for the whole shaper
+};
+inline constexpr std::uint16_t kMaxShapers = 64;
 
 // A connected socket, options already set by the broker (non-blocking, UDP_GRO, IP_RECVERR ...).
 struct Grant {
@@ -19,6 +27,19 @@ struct Grant {
   std::uint32_t path_mtu = 0;  // IP MTU of the path as the broker's kernel sees it; 0 = unknown
   std::uint32_t receive_window =
       0;  // TCP: bytes of host->guest ring this flow may use at most; 0 = plane's default
+  Shaping shaping;
+};
+
+// A flow that came from outside to a published port. The broker has decided, opened and connected it; it
+// lives under its offer number until the plane has claimed it for a slot or declined it.
+struct Inbound {
+  std::uint32_t offer = 0;  // never 0
+  Tuple tuple;              // guest: where the forward leads; remote: the source as the guest sees it
+  base::Fd socket;          // TCP: accepted; UDP: connected to the peer
+  std::uint32_t path_mtu = 0;
+  std::uint32_t receive_window = 0;
+  Shaping shaping;
+  base::Bytes first;  // UDP: the datagram that came first, valid during the call; TCP: empty
 };
 
 // A frame that was dropped because of its source address: audited by the broker, which aggregates.
@@ -35,6 +56,11 @@ class Gate {
   // Ends the broker's half of the flow: the socket really closes only now. The plane has already removed its
   // fd from epoll and closed it. Also cancels a pending request. Same meaning of the result.
   [[nodiscard]] virtual bool close(Id id, CloseHow how, EndReason reason, const Volumes& volumes) = 0;
+  // An inbound flow got a slot: from now on `id` names it as if it had been requested and granted, and it
+  // ends by close(). Same meaning of the result.
+  [[nodiscard]] virtual bool claim(Id /*id*/, std::uint32_t /*offer*/) { return true; }
+  // No slot for it (table full, the tuple is in use): the broker resets the peer's connection.
+  [[nodiscard]] virtual bool decline(std::uint32_t /*offer*/) { return true; }
   // Best effort: a full channel counts the loss.
   virtual void report_spoof(const SpoofReport& report) = 0;
 };
@@ -44,6 +70,8 @@ class GateEvents {
   virtual ~GateEvents() = default;
   virtual void on_grant(Grant grant) = 0;
   virtual void on_refuse(Id id, RefuseHow how) = 0;
+  // An offer that the broker has cut meanwhile is answered by on_revoke() after the claim.
+  virtual void on_inbound(Inbound /*inbound*/) {}
   // The broker has already cut the socket; the plane tells the guest (RST / ICMP) and frees the slot, and
   // still sends close() so that the broker can drop its dup.
   virtual void on_revoke(Id id, RefuseHow how) = 0;
