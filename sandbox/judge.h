@@ -9,7 +9,9 @@
 // granted.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "core/base/time.h"
@@ -31,6 +33,13 @@ struct Verdict {
   std::uint32_t bind_interface = 0;  // interface index the socket is bound to; 0: none
   std::uint32_t scope_id = 0;        // for link-local IPv6
   std::uint64_t token = 0;  // the judge's own: kept with the flow and handed back with every audit call
+  // The judge's own, from judge() to admit(): which limits the flow falls under.
+  static constexpr std::size_t kMaxScopes = 16;
+  std::array<std::uint16_t, kMaxScopes> scopes{};
+  // Filled by admit(); kept with the flow.
+  std::uint32_t account = 0;  // to be released when the flow's record dies; 0: nothing is counted for it
+  bool metered = false;       // under a byte budget: its volume is measured
+  flow::Shaping shaping;
 };
 
 // Why the broker itself refused or cut, where it was not the judge's verdict.
@@ -59,9 +68,28 @@ class Judge {
   virtual HostChange drain(base::Instant now) = 0;
   [[nodiscard]] virtual std::uint32_t epoch() const = 0;
   [[nodiscard]] virtual Verdict judge(const flow::Tuple& tuple, base::Instant now) = 0;
+  // The same for a connection or datagram from outside: `seen.remote` is the peer as the listening socket saw
+  // it (no translation), `seen.guest` where the forward leads. `dial` of the verdict is the peer, un-mapped.
+  [[nodiscard]] virtual Verdict judge_inbound(const flow::Tuple& /*seen*/, base::Instant /*now*/) {
+    return {};
+  }
   // Asks the kernel, not a cache: would a packet to `dial` leave this machine now?
   [[nodiscard]] virtual bool route_is_remote(const flow::Tuple& tuple, const Verdict& verdict) = 0;
   virtual void set_resolvers(std::span<const control::Resolver> resolvers) = 0;
+
+  // The policy's limits. admit() comes once for every new flow that judge() or judge_inbound() allowed, in
+  // either direction, and never for a flow that is judged again. Over a limit it turns the verdict into a
+  // refusal (to be handled as judge()'s own, on_denied() included); else it counts the flow, and release()
+  // must follow exactly once, whatever becomes of it.
+  virtual void admit(const flow::Tuple& /*tuple*/, Verdict& /*verdict*/, base::Instant /*now*/) {}
+  virtual void release(std::uint32_t /*account*/) {}
+  // Payload bytes of a metered flow so far, both directions. TCP: the kernel's count, about once a second and
+  // at the end. Datagrams: the translator's word at the end.
+  virtual void on_volume(std::uint32_t /*account*/, std::uint64_t /*total*/) {}
+  // Set when a budget the flow falls under is used up: it is then cut with this verdict.
+  [[nodiscard]] virtual std::optional<Verdict> over_budget(std::uint32_t /*account*/) const {
+    return std::nullopt;
+  }
 
   // Audit. Each call is one fact; the judge aggregates.
   virtual void on_denied(const flow::Tuple& tuple, const Verdict& verdict, base::Instant now) = 0;

@@ -13,10 +13,15 @@
 
 namespace cordon::flow {
 
-// Shaping of one flow. Flows of one shaper share its rate, which holds for each direction by itself.
+// Shaping of one flow. Flows of one shaper share its rate, which holds for each direction by itself. A flow
+// may draw from two at once, its rule's and the whole guest's: what it sends is charged to both, and it waits
+// for the emptier one.
 struct Shaping {
   std::uint16_t shaper = 0;  // 0: not shaped; else 1..kMaxShapers, chosen by the broker
+  std::uint16_t outer = 0;   // the second one; 0: none. Never equal to `shaper`, never alone.
   std::uint64_t rate = 0;    // bytes per second; the last grant's word counts for the whole shaper
+  std::uint64_t outer_rate = 0;
+  friend constexpr bool operator==(const Shaping&, const Shaping&) = default;
 };
 inline constexpr std::uint16_t kMaxShapers = 64;
 
