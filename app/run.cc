@@ -76,7 +76,9 @@ class Guest final : public sandbox::GuestStarter {
   explicit Guest(const RunOptions& options) : options_(options) {}
   base::Result<Started> start() override {
     child_.emplace(CORDON_TRY(GuestChild::start(options_)));
-    return Started{.pid = child_->pid(), .tap = child_->take_tap()};
+    Started started{.command = child_->pid(), .taps = {}};
+    started.taps.push_back(child_->take_tap());
+    return started;
   }
   base::Result<void> go() override { return child_->go(); }
 

@@ -5,13 +5,16 @@
 // child configures its namespace; the guest child's tap then goes into a fresh translator, the translator's
 // channel to the broker; when the broker says Ready, the guest may go(). From then on one epoll over pidfds,
 // the control socket, a signalfd and inotify:
-//   translator dies    -> a new one on the kept tap, at most kRestartLimit times in kRestartWindow, then
-//   given up broker dies        -> the translator is killed; the command goes on without network command ends
-//   -> everything is ended and reaped; its exit status (128+n for a signal) is run()'s result RevokeBegin
-//   without its End for 100 ms -> SIGKILL to the translator (messages: control.h) SIGINT SIGTERM SIGHUP
-//   SIGQUIT -> forwarded to the command; a second one kills it. What the terminal sent has
-//                         reached the command already and is not repeated
-//   resolv.conf changes -> Resolvers to the broker
+//   translator dies      a new one on the kept tap, at most kRestartLimit times in kRestartWindow, then given
+//   up broker dies          the translator is killed; the command goes on without network command ends
+//   everything is ended and reaped; its exit status (128+n for a signal) is run()'s result RevokeBegin
+//   without its End for 100 ms
+//                        SIGKILL to the translator (messages: control.h)
+//   SIGINT SIGTERM SIGHUP SIGQUIT
+//                        forwarded to the command; a second one kills it. What the terminal sent has reached
+//                        the command already and is not repeated
+//   resolv.conf changes  Resolvers to the broker
+//
 // The launcher's own death ends every role by PDEATHSIG. Orphans of the command come to the launcher
 // (subreaper) and are killed with the rest: nothing is left behind.
 #pragma once
@@ -32,8 +35,8 @@ namespace cordon::sandbox {
 class GuestStarter {
  public:
   struct Started {
-    pid_t pid = -1;
-    base::Fd tap;
+    pid_t command = -1;
+    std::vector<base::Fd> taps;  // the interface's queues, never none
   };
   virtual ~GuestStarter() = default;
   // Forks the child and returns when its namespace and tap are ready. The child waits for go().
@@ -81,7 +84,6 @@ class Launcher {
   [[nodiscard]] base::Result<int> run(GuestStarter& guest);
 
  private:
-  class Supervisor;
   LauncherConfig config_;
 };
 

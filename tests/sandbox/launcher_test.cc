@@ -54,7 +54,9 @@ class FunctionGuest final : public GuestStarter {
       ::sigprocmask(SIG_SETMASK, &none, nullptr);
       ::_exit(command_());
     }
-    return Started{pid, base::Fd{::open("/dev/null", O_RDWR | O_CLOEXEC)}};
+    Started started{.command = pid, .taps = {}};
+    started.taps.emplace_back(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    return started;
   }
   base::Result<void> go() override {
     if (::write(go_.write.get(), "g", 1) != 1) return base::fail_errno("go");

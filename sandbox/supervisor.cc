@@ -1,0 +1,111 @@
+#include "sandbox/supervisor.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+
+#include <array>
+
+namespace cordon::sandbox {
+
+void Supervisor::watch(int fd) {
+  epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+}
+
+base::Result<void> Supervisor::turn() {
+  std::array<epoll_event, 8> events{};
+  const int count =
+      ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), milliseconds_to_deadline());
+  if (count < 0 && errno != EINTR) return base::fail_errno("epoll_wait");
+  for (int i = 0; i < count; ++i) CORDON_TRY(dispatch(events.at(static_cast<std::size_t>(i)).data.fd));
+  if (revoke_ && base::monotonic_now() >= revoke_->deadline) {
+    // The Begin's End may have come while we were not scheduled: look before killing.
+    CORDON_TRY(read_control());
+    if (revoke_ && base::monotonic_now() >= revoke_->deadline) {
+      revoke_.reset();
+      kill_translator("a revocation took more than 100 ms");
+    }
+  }
+  return {};
+}
+
+int Supervisor::milliseconds_to_deadline() const {
+  if (!revoke_) return -1;
+  const auto left = revoke_->deadline - base::monotonic_now();
+  if (left <= base::Duration::zero()) return 0;
+  return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
+}
+
+base::Result<void> Supervisor::dispatch(int fd) {
+  if (fd == signals_.poll_fd()) return read_signals();
+  if (control_ && fd == control_->poll_fd()) return read_control();
+  if (fd == resolvers_.poll_fd()) {
+    if (resolvers_.changed()) send_resolvers();
+    return {};
+  }
+  if (fd == diagnostics_.poll_fd() && !diagnostics_.relay()) diagnostics_.close();
+  return {};
+}
+
+base::Result<void> Supervisor::read_signals() {
+  while (const auto info = signals_.next()) {
+    if (info->ssi_signo == SIGCHLD)
+      reap_children();
+    else
+      forward(*info);
+  }
+  return {};
+}
+
+void Supervisor::forward(const signalfd_siginfo& info) {
+  if (command_ <= 0) return;
+  if (!ready_) {  // nobody else would act on it: the command has not begun, and its process blocks signals
+    if (!result_) result_ = 128 + static_cast<int>(info.ssi_signo);
+    return;
+  }
+  if (info.ssi_code == SI_KERNEL) {
+    // The terminal's keys reach the command too, by its process group; a hangup tells the session's leader
+    // alone.
+    if (info.ssi_signo == SIGHUP) ::kill(command_, SIGHUP);
+    return;
+  }
+  const bool again = asked_to_end_;
+  asked_to_end_ = true;
+  ::kill(command_, again ? SIGKILL : static_cast<int>(info.ssi_signo));
+}
+
+base::Result<void> Supervisor::read_control() {
+  // Bounded; the socket is level-triggered.
+  for (int i = 0; i < 64 && control_; ++i) {
+    const auto message = control_->receive();
+    if (!message) {
+      // A broker that closes its end is about to be reaped; one that talks nonsense is ended.
+      if (message.error() == ReceiveStop::kViolation && broker_.running()) ::kill(broker_.pid, SIGKILL);
+      if (message.error() != ReceiveStop::kEmpty) control_.reset();
+      return {};
+    }
+    if (std::holds_alternative<control::Ready>(*message)) CORDON_TRY(on_ready());
+    if (const auto* begin = std::get_if<control::RevokeBegin>(&*message))
+      revoke_ = Revocation{begin->serial, base::monotonic_now() + control::kRevokeLimit};
+    if (const auto* end = std::get_if<control::RevokeEnd>(&*message); end && revoke_)
+      if (end->serial == revoke_->serial) revoke_.reset();
+    if (const auto* order = std::get_if<control::KillTranslator>(&*message))
+      kill_translator("it broke the channel's protocol (" + std::string{to_string(order->reason)} + ")");
+  }
+  return {};
+}
+
+base::Result<void> Supervisor::on_ready() {
+  if (ready_) return {};
+  ready_ = true;
+  trace("broker ready");
+  return guest_.go();
+}
+
+void Supervisor::send_resolvers() {
+  auto current = resolvers_.read();
+  if (!control_ || (sent_resolvers_ && current.servers == sent_resolvers_->servers)) return;
+  if (control_->send_resolvers(current) == SendStatus::kSent) sent_resolvers_ = std::move(current);
+}
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,103 @@
+// The launcher's inside: one life from the start of the roles to the end of everything. launcher.h has the
+// theory. supervisor_start.cc starts, supervisor.cc is the loop, supervisor_end.cc deals with whatever ended.
+#pragma once
+
+#include <sys/types.h>
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/fd.h"
+#include "core/base/time.h"
+#include "sandbox/control.h"
+#include "sandbox/diagnostics.h"
+#include "sandbox/launcher.h"
+#include "sandbox/launcher_signals.h"
+#include "sandbox/resolver_watch.h"
+#include "sandbox/spawn.h"
+
+namespace cordon::sandbox {
+
+class Supervisor {
+ public:
+  Supervisor(const LauncherConfig& config, GuestStarter& guest) : config_(config), guest_(guest) {}
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+  ~Supervisor() { end_everything(); }
+
+  base::Result<int> run();
+
+ private:
+  // Exit statuses of a start that failed; the broker's own for a policy error is the same.
+  static constexpr int kPolicyError = 2;
+  static constexpr int kOwnFailure = 125;
+  struct Revocation {
+    std::uint32_t serial;
+    base::Instant deadline;
+  };
+
+  // Start.
+  base::Result<void> prepare();
+  base::Result<void> start_broker();
+  base::Result<void> start_guest();
+  base::Result<void> start_translator();
+  // The broker's own exit status, if it has ended (waits only for one that is closing its control socket).
+  std::optional<int> broker_refusal();
+  void trace(const char* what) const;
+
+  // Loop.
+  void watch(int fd);
+  base::Result<void> turn();
+  [[nodiscard]] int milliseconds_to_deadline() const;
+  base::Result<void> dispatch(int fd);
+  base::Result<void> read_signals();
+  void forward(const signalfd_siginfo& info);
+  base::Result<void> read_control();
+  base::Result<void> on_ready();
+  void send_resolvers();
+
+  // Ends.
+  void reap_children();
+  void on_broker_ended(int status);
+  void on_translator_ended(int status);
+  void kill_translator(std::string reason);
+  static void say(const std::string& line);
+  void report(LauncherEvent::Kind kind, const std::string& line, const std::string& detail);
+  // An orderly end: the translator reports its last counters, then the broker writes its last records.
+  void stop();
+  template <class Done>
+  void wait_for(Done done, base::Duration limit);
+  // Kills and reaps every child, and what becomes our child by that, until there is none.
+  void end_everything();
+
+  const LauncherConfig& config_;
+  GuestStarter& guest_;
+  LauncherSignals signals_;
+  ResolverWatch resolvers_{config_.resolv_conf};
+  DiagnosticsPipe diagnostics_;
+  base::Fd executable_;
+  base::Fd self_;
+  base::Fd epoll_;
+  std::vector<base::Fd> taps_;
+  std::optional<control::LauncherControl> control_;
+  std::optional<control::Resolvers> sent_resolvers_;
+  Process broker_;
+  Process translator_;
+  pid_t command_ = -1;
+  std::optional<int> broker_status_;
+  std::optional<int> translator_status_;
+  std::optional<Revocation> revoke_;
+  std::string kill_reason_;
+  std::deque<base::Instant> restarts_;
+  base::Instant begun_;
+  bool ready_ = false;
+  bool broker_gone_ = false;
+  bool asked_to_end_ = false;
+  bool ended_ = false;
+  std::optional<int> result_;
+};
+
+}  // namespace cordon::sandbox

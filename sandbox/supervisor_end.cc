@@ -1,0 +1,125 @@
+#include "sandbox/supervisor.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+
+#include "sandbox/children.h"
+#include "sandbox/descriptors.h"
+
+namespace cordon::sandbox {
+
+void Supervisor::say(const std::string& line) { std::fprintf(stderr, "cordon: %s\n", line.c_str()); }
+
+void Supervisor::reap_children() {
+  // Every child at once: roles, the command, and orphans of the command that came to us.
+  for (;;) {
+    int status = 0;
+    const pid_t pid = ::waitpid(-1, &status, WNOHANG);
+    if (pid <= 0) break;
+    if (pid == command_) {
+      command_ = -1;
+      if (!result_) result_ = exit_code(status);
+    } else if (pid == broker_.pid) {
+      broker_ = {};
+      broker_status_ = status;
+    } else if (pid == translator_.pid) {
+      translator_ = {};
+      translator_status_ = status;
+    }
+  }
+  // In this order: a translator that follows its broker is not a translator that failed.
+  if (broker_status_) on_broker_ended(*std::exchange(broker_status_, std::nullopt));
+  if (translator_status_) on_translator_ended(*std::exchange(translator_status_, std::nullopt));
+}
+
+void Supervisor::on_broker_ended(int status) {
+  revoke_.reset();
+  control_.reset();
+  broker_gone_ = true;
+  if (translator_.running()) ::kill(translator_.pid, SIGKILL);
+  if (result_) return;
+  if (!ready_) {
+    // It has said why, unless a signal ended it.
+    if (WIFSIGNALED(status) || WEXITSTATUS(status) == 0)
+      say("broker: " + describe_status(status) + " before it was ready");
+    result_ = WIFEXITED(status) && WEXITSTATUS(status) == kPolicyError ? kPolicyError : kOwnFailure;
+    return;
+  }
+  report(LauncherEvent::Kind::kBrokerDied,
+         "broker: " + describe_status(status) + ": the command has no network any more",
+         describe_status(status));
+}
+
+void Supervisor::on_translator_ended(int status) {
+  static_cast<void>(diagnostics_.poll_fd() >= 0 && diagnostics_.relay());
+  diagnostics_.close();
+  revoke_.reset();
+  const std::string detail = kill_reason_.empty() ? describe_status(status) : std::exchange(kill_reason_, {});
+  if (result_ || broker_gone_ || !broker_.running() || !is_alive(broker_.pidfd.get())) return;
+  const auto now = base::monotonic_now();
+  while (!restarts_.empty() && now - restarts_.front() > Launcher::kRestartWindow) restarts_.pop_front();
+  if (restarts_.size() >= Launcher::kRestartLimit) {
+    report(LauncherEvent::Kind::kTranslatorGivenUp,
+           "translator: " + detail + ": ended " + std::to_string(Launcher::kRestartLimit + 1) +
+               " times in 10 s and is not started again; the command has no network any more",
+           detail);
+    return;
+  }
+  restarts_.push_back(now);
+  report(LauncherEvent::Kind::kTranslatorRestarted,
+         "translator: " + detail + ": started again, open connections are lost", detail);
+  if (const auto again = start_translator(); !again)
+    report(LauncherEvent::Kind::kTranslatorGivenUp, base::describe(again.error()),
+           base::describe(again.error()));
+}
+
+void Supervisor::kill_translator(std::string reason) {
+  if (!translator_.running()) return;
+  kill_reason_ = std::move(reason);
+  ::kill(translator_.pid, SIGKILL);
+}
+
+void Supervisor::report(LauncherEvent::Kind kind, const std::string& line, const std::string& detail) {
+  say(line);
+  if (config_.on_event) config_.on_event({kind, detail});
+}
+
+template <class Done>
+void Supervisor::wait_for(Done done, base::Duration limit) {
+  const auto deadline = base::monotonic_now() + limit;
+  while (!done()) {
+    const auto left = deadline - base::monotonic_now();
+    if (left <= base::Duration::zero()) return;
+    std::array<epoll_event, 8> events{};
+    const auto wait = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+    const int count = ::epoll_wait(epoll_.get(), events.data(), 8, static_cast<int>(wait));
+    for (int i = 0; i < count; ++i)
+      static_cast<void>(dispatch(events.at(static_cast<std::size_t>(i)).data.fd));
+  }
+}
+
+void Supervisor::stop() {
+  if (translator_.running()) ::kill(translator_.pid, SIGTERM);
+  wait_for([this] { return !translator_.running(); }, std::chrono::milliseconds{100});
+  if (control_) static_cast<void>(control_->send_stop());
+  wait_for([this] { return !broker_.running(); }, std::chrono::milliseconds{500});
+  end_everything();
+}
+
+void Supervisor::end_everything() {
+  if (ended_) return;
+  ended_ = true;
+  const std::array known{command_, broker_.pid, translator_.pid};
+  for (const pid_t pid : known)
+    if (pid > 0) ::kill(pid, SIGKILL);
+  end_children(known);
+  broker_ = {};
+  translator_ = {};
+  command_ = -1;
+}
+
+}  // namespace cordon::sandbox

@@ -1,0 +1,105 @@
+#include "sandbox/supervisor.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "sandbox/descriptors.h"
+
+namespace cordon::sandbox {
+
+base::Result<int> Supervisor::run() {
+  CORDON_TRY(prepare());
+  CORDON_TRY(start_broker());
+  if (auto started = start_guest(); !started) {
+    // Policy errors are the better answer when both failed.
+    if (const auto refusal = broker_refusal()) return *refusal;
+    return std::unexpected(std::move(started).error());
+  }
+  if (auto started = start_translator(); !started) {
+    if (const auto refusal = broker_refusal()) return *refusal;
+    return std::unexpected(std::move(started).error());
+  }
+  while (!result_) CORDON_TRY(turn());
+  stop();
+  return *result_;
+}
+
+base::Result<void> Supervisor::prepare() {
+  begun_ = base::monotonic_now();
+  CORDON_TRY(signals_.open());
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) return base::fail_errno("prctl", "child subreaper");
+  executable_ = base::Fd{::open(config_.executable.c_str(), O_PATH | O_CLOEXEC)};
+  if (!executable_) return base::fail_errno("open", config_.executable);
+  self_ = base::Fd{open_pidfd(::getpid())};
+  if (!self_) return base::fail_errno("pidfd_open", "Linux 5.11 or newer is needed");
+  epoll_ = base::Fd{::epoll_create1(EPOLL_CLOEXEC)};
+  if (!epoll_) return base::fail_errno("epoll_create");
+  watch(signals_.poll_fd());
+  if (const auto watching = resolvers_.start(); !watching)
+    say(base::describe(watching.error()));
+  else
+    watch(resolvers_.poll_fd());
+  return {};
+}
+
+base::Result<void> Supervisor::start_broker() {
+  auto pair = CORDON_TRY(make_packet_pair());
+  base::Fd null;
+  if (!config_.audit) null = base::Fd{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  broker_ = CORDON_TRY(spawn_role({.role = Role::kBroker,
+                                   .executable = executable_.get(),
+                                   .arguments = config_.arguments,
+                                   .control = pair.second.get(),
+                                   .second = config_.audit ? config_.audit.get() : null.get(),
+                                   .launcher = self_.get(),
+                                   .diagnostics = STDERR_FILENO}));
+  control_.emplace(std::move(pair.first));
+  watch(control_->poll_fd());
+  send_resolvers();
+  trace("broker started");
+  return {};
+}
+
+base::Result<void> Supervisor::start_guest() {
+  auto started = CORDON_TRY(guest_.start());
+  command_ = started.command;
+  taps_ = std::move(started.taps);
+  trace("guest interface ready");
+  return {};
+}
+
+base::Result<void> Supervisor::start_translator() {
+  auto channel = CORDON_TRY(make_channel_pair());
+  const base::Fd diagnostics = CORDON_TRY(diagnostics_.open());
+  watch(diagnostics_.poll_fd());
+  translator_ = CORDON_TRY(spawn_role({.role = Role::kTranslator,
+                                       .executable = executable_.get(),
+                                       .arguments = config_.arguments,
+                                       .control = channel.translator.get(),
+                                       .second = taps_.front().get(),
+                                       .launcher = self_.get(),
+                                       .diagnostics = diagnostics.get()}));
+  if (control_->send_new_translator(channel.broker.get()) != SendStatus::kSent)
+    return base::fail("translator", "the broker does not take its channel");
+  trace("translator started");
+  return {};
+}
+
+std::optional<int> Supervisor::broker_refusal() {
+  if (broker_.running() && !is_alive(broker_.pidfd.get())) reap_children();
+  return result_;
+}
+
+void Supervisor::trace(const char* what) const {
+  if (!config_.verbose) return;
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(base::monotonic_now() - begun_);
+  std::fprintf(stderr, "cordon: start: %s after %.1f ms\n", what,
+               static_cast<double>(micros.count()) / 1000.0);
+}
+
+}  // namespace cordon::sandbox
