@@ -179,8 +179,10 @@ void Broker::on_message(FromTranslator& message, base::Instant now) {
     on_close(*close, now);
   else if (const auto* spoof = std::get_if<flow::SpoofReport>(&message))
     judge_.on_spoof(*spoof, now);
+  else if (const auto* counters = std::get_if<CounterReport>(&message))
+    judge_.on_counters(counters->values, now);
   else
-    judge_.on_counters(std::get<CounterReport>(message).values, now);
+    violation(Violation::kOffer, now);  // nothing is offered yet
 }
 
 void Broker::tick(base::Instant now) {

@@ -5,7 +5,7 @@
 // not decode is a protocol violation: our own translator never produces one, so the broker takes it as a
 // captured translator and has it killed (control.h KillTranslator). A full channel is back-pressure
 // (SendStatus::kFull), never a lost request. Descriptors travel only towards the translator, exactly one with
-// a Grant.
+// a Grant or an Inbound.
 //
 // The only leniency: a request whose ports cannot exist (0 for TCP and UDP; a guest can write that into a
 // header) is answered with Refuse{kDrop} inside BrokerChannel::receive() and never seen by the caller.
@@ -19,6 +19,7 @@
 
 #include "core/base/error.h"
 #include "core/base/fd.h"
+#include "core/base/reserved.h"
 #include "core/flow/gate.h"
 #include "core/flow/types.h"
 #include "sandbox/messages.h"
@@ -45,6 +46,7 @@ enum class Violation : std::uint8_t {
   kPort,
   kEnum,
   kDescriptor,  // one too many, or none where one is due
+  kOffer,       // an offer that was not made, or was answered before
 };
 [[nodiscard]] std::string_view to_string(Violation violation);
 
@@ -63,7 +65,15 @@ using CounterValues = std::array<std::uint64_t, message::kCounterCount>;
 struct CounterReport {
   CounterValues values{};  // totals since the translator started
 };
-using FromTranslator = std::variant<FlowRequest, FlowClose, flow::SpoofReport, CounterReport>;
+struct FlowClaim {
+  flow::Id id;              // generation is never 0
+  std::uint32_t offer = 0;  // never 0
+};
+struct FlowDecline {
+  std::uint32_t offer = 0;  // never 0
+};
+using FromTranslator =
+    std::variant<FlowRequest, FlowClose, flow::SpoofReport, CounterReport, FlowClaim, FlowDecline>;
 
 // --- what the translator reads ---
 struct FlowRefusal {
@@ -74,12 +84,24 @@ struct FlowRevocation {
   flow::Id id;
   flow::RefuseHow how = flow::RefuseHow::kReject;
 };
-using FromBroker = std::variant<flow::Grant, FlowRefusal, FlowRevocation>;
+using FromBroker = std::variant<flow::Grant, FlowRefusal, FlowRevocation, flow::Inbound, flow::LateDatagram>;
+
+// An inbound flow as the broker offers it; the socket and the datagram are separate arguments.
+struct InboundOffer {
+  std::uint32_t offer = 0;
+  flow::Tuple tuple;
+  std::uint32_t path_mtu = 0;
+  std::uint32_t receive_window = 0;
+  flow::Shaping shaping;
+};
 
 // Bytes to values; pure. `decode_from_broker` takes the descriptor that came along (or none) and closes what
-// it refuses.
+// it refuses; payloads in its result are views of `bytes`.
 [[nodiscard]] std::expected<FromTranslator, Violation> decode_from_translator(base::Bytes bytes);
 [[nodiscard]] std::expected<FromBroker, Violation> decode_from_broker(base::Bytes bytes, base::Fd fd);
+
+// UDP port 0 would leave a connected socket open to every source port of its peer; TCP port 0 does not exist.
+[[nodiscard]] bool ports_can_exist(const flow::Tuple& tuple);
 
 enum class ReceiveStop : std::uint8_t {
   kEmpty,     // nothing now
@@ -94,7 +116,10 @@ class BrokerChannel {
   [[nodiscard]] std::expected<FromTranslator, ReceiveStop> receive();
   // `socket` is duplicated by the kernel; the broker keeps its own.
   [[nodiscard]] SendStatus send_grant(flow::Id id, int socket, std::uint32_t path_mtu,
-                                      std::uint32_t receive_window);
+                                      std::uint32_t receive_window, const flow::Shaping& shaping = {});
+  // `first`: UDP's first datagram, which may be empty; TCP: empty.
+  [[nodiscard]] SendStatus send_inbound(const InboundOffer& offer, int socket, base::Bytes first);
+  [[nodiscard]] SendStatus send_late_datagram(flow::Id id, base::Bytes payload);
   [[nodiscard]] SendStatus send_refuse(flow::Id id, flow::RefuseHow how);
   [[nodiscard]] SendStatus send_revoke(flow::Id id, flow::RefuseHow how);
 
@@ -112,11 +137,13 @@ class BrokerChannel {
 // output while wants_write(); then it calls dispatch(). No heap, no allocation after construction.
 class ChannelGate final : public flow::Gate {
  public:
-  explicit ChannelGate(base::Fd fd) : fd_(std::move(fd)) {}
+  explicit ChannelGate(base::Fd fd);
 
   [[nodiscard]] bool request(flow::Id id, const flow::Tuple& tuple) override;
   [[nodiscard]] bool close(flow::Id id, flow::CloseHow how, flow::EndReason reason,
                            const flow::Volumes& volumes) override;
+  [[nodiscard]] bool claim(flow::Id id, std::uint32_t offer) override;
+  [[nodiscard]] bool decline(std::uint32_t offer) override;
   void report_spoof(const flow::SpoofReport& report) override;
   // Best effort, like a spoof report.
   [[nodiscard]] bool send_counters(const CounterValues& values);
@@ -132,8 +159,10 @@ class ChannelGate final : public flow::Gate {
 
  private:
   [[nodiscard]] bool send(base::Bytes bytes);
+  void deliver(FromBroker& message, flow::GateEvents& events);
 
   base::Fd fd_;
+  base::Reserved<std::byte> buffer_;  // one message
   bool blocked_ = false;
   bool closed_ = false;
   std::uint64_t lost_reports_ = 0;

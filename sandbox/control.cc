@@ -115,7 +115,7 @@ std::expected<FromBroker, ReceiveStop> LauncherControl::receive() {
   if (type == Type::kReady) return Ready{};
   if (type == Type::kRevokeBegin) return RevokeBegin{value};
   if (type == Type::kRevokeEnd) return RevokeEnd{value};
-  if (type == Type::kKillTranslator && value <= static_cast<std::uint32_t>(Violation::kDescriptor))
+  if (type == Type::kKillTranslator && value <= static_cast<std::uint32_t>(Violation::kOffer))
     return KillTranslator{static_cast<Violation>(value)};
   return std::unexpected(ReceiveStop::kViolation);
 }

@@ -1,8 +1,9 @@
 // The channel between translator and broker: fixed-size, versioned plain structs over SOCK_SEQPACKET, one
 // message per packet, exact length checked. Both ends run the same binary on the same machine, so integers
 // are host order; address bytes are network order. The broker treats every field as hostile: channel.h turns
-// bytes into checked values. fds travel only from broker to translator, exactly one with a Grant, none with
-// anything else.
+// bytes into checked values. fds travel only from broker to translator, exactly one with a Grant and with an
+// Inbound, none with anything else. Two messages have a tail: the payload of a UDP datagram follows Inbound
+// (the one that opened the flow) and LateDatagram, and its size is a field.
 #pragma once
 
 #include <array>
@@ -10,16 +11,20 @@
 
 namespace cordon::sandbox::message {
 
-inline constexpr std::uint16_t kVersion = 1;
+inline constexpr std::uint16_t kVersion = 2;
 
 enum class Type : std::uint16_t {
-  kFlowRequest = 1,  // translator -> broker
-  kClose = 2,        // translator -> broker
-  kSpoofReport = 3,  // translator -> broker
-  kCounters = 4,     // translator -> broker
-  kGrant = 16,       // broker -> translator, one fd
-  kRefuse = 17,      // broker -> translator
-  kRevoke = 18,      // broker -> translator; a RefuseHow
+  kFlowRequest = 1,    // translator -> broker
+  kClose = 2,          // translator -> broker
+  kSpoofReport = 3,    // translator -> broker
+  kCounters = 4,       // translator -> broker
+  kClaim = 5,          // translator -> broker: the header names the slot for an offer
+  kDecline = 6,        // translator -> broker; slot and generation zero
+  kGrant = 16,         // broker -> translator, one fd
+  kRefuse = 17,        // broker -> translator
+  kRevoke = 18,        // broker -> translator; a RefuseHow
+  kInbound = 19,       // broker -> translator, one fd; slot and generation zero
+  kLateDatagram = 20,  // broker -> translator, for a flow that was claimed
 };
 
 struct Header {
@@ -65,11 +70,37 @@ struct Counters {
   std::uint32_t reserved = 0;
   std::array<std::uint64_t, kCounterCount> values{};  // indexed by plane::Counter; totals since start
 };
+struct Offer {  // kClaim, kDecline
+  Header header;
+  std::uint32_t offer = 0;  // never 0
+};
+struct Shaping {
+  std::uint16_t shaper = 0;             // 0: not shaped, and all is 0; else at most flow::kMaxShapers
+  std::uint16_t outer = 0;              // 0: none, and its rate is 0; another one than `shaper`
+  std::array<std::uint32_t, 2> rate{};  // bytes per second, low half first
+  std::array<std::uint32_t, 2> outer_rate{};
+};
 struct Grant {
   Header header;
   std::uint32_t path_mtu = 0;
   std::uint32_t receive_window = 0;
+  Shaping shaping;
 };
+struct Inbound {
+  Header header;
+  std::uint32_t offer = 0;  // never 0
+  WireTuple tuple;          // TCP or UDP; both ports non-zero
+  std::uint32_t path_mtu = 0;
+  std::uint32_t receive_window = 0;
+  Shaping shaping;
+  std::uint32_t payload = 0;  // bytes that follow; TCP: 0
+};
+struct LateDatagram {
+  Header header;
+  std::uint32_t payload = 0;  // bytes that follow
+};
+// The longest UDP payload there is: 65,535 less the header's 8 (RFC 768); IPv4 carries 20 less.
+inline constexpr std::uint32_t kMaxPayload = 65527;
 struct Refuse {
   Header header;
   std::uint8_t how = 0;  // flow::RefuseHow

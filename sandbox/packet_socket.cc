@@ -54,22 +54,25 @@ SendStatus send_packet(int socket, base::Bytes bytes, Wait wait) {
   }
 }
 
-SendStatus send_packet_with_fd(int socket, base::Bytes bytes, int passed) {
+SendStatus send_packet_with_fd(int socket, base::Bytes bytes, int passed, base::Bytes tail) {
   union {
     std::array<char, CMSG_SPACE(sizeof(int))> room;
     cmsghdr align;
   } control{};
-  iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  std::array<iovec, 2> parts{iovec{const_cast<std::byte*>(bytes.data()), bytes.size()},
+                             iovec{const_cast<std::byte*>(tail.data()), tail.size()}};
   msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.room.data();
-  message.msg_controllen = control.room.size();
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &passed, sizeof passed);
+  message.msg_iov = parts.data();
+  message.msg_iovlen = tail.empty() ? 1 : 2;
+  if (passed >= 0) {
+    message.msg_control = control.room.data();
+    message.msg_controllen = control.room.size();
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(header), &passed, sizeof passed);
+  }
   return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ? SendStatus::kSent
                                                                        : status_of_errno();
 }

@@ -29,8 +29,9 @@ enum class SendStatus : std::uint8_t {
 };
 enum class Wait : std::uint8_t { kNever, kForRoom };
 [[nodiscard]] SendStatus send_packet(int socket, base::Bytes bytes, Wait wait = Wait::kNever);
-// The kernel duplicates `passed`; the caller keeps its own.
-[[nodiscard]] SendStatus send_packet_with_fd(int socket, base::Bytes bytes, int passed);
+// One message of both parts. The kernel duplicates `passed`; the caller keeps its own. -1: none.
+[[nodiscard]] SendStatus send_packet_with_fd(int socket, base::Bytes bytes, int passed,
+                                             base::Bytes tail = {});
 
 enum class PacketStatus : std::uint8_t {
   kReceived,

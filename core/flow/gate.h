@@ -53,6 +53,13 @@ struct SpoofReport {
   Tuple tuple;  // as far as it could be read
 };
 
+// One more datagram of an inbound UDP flow that reached the listener before the flow's own socket took over.
+// For the guest it is like one that was read from the socket.
+struct LateDatagram {
+  Id id;
+  base::Bytes payload;  // valid during the call
+};
+
 class Gate {
  public:
   virtual ~Gate() = default;
@@ -77,6 +84,8 @@ class GateEvents {
   virtual void on_refuse(Id id, RefuseHow how) = 0;
   // An offer that the broker has cut meanwhile is answered by on_revoke() after the claim.
   virtual void on_inbound(Inbound /*inbound*/) {}
+  // Only after the flow was claimed. An unknown id (the flow has ended meanwhile) is dropped and counted.
+  virtual void on_late_datagram(const LateDatagram& /*datagram*/) {}
   // The broker has already cut the socket; the plane tells the guest (RST / ICMP) and frees the slot, and
   // still sends close() so that the broker can drop its dup.
   virtual void on_revoke(Id id, RefuseHow how) = 0;

@@ -1,5 +1,3 @@
-#include "sandbox/channel.h"
-
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -9,197 +7,15 @@
 #include <array>
 #include <cstring>
 #include <functional>
-#include <random>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "tests/sandbox/channel_messages.h"
+
 namespace cordon::sandbox {
-namespace {
 
-using Raw = std::vector<std::uint8_t>;
-
-base::Bytes bytes(const Raw& raw) { return base::as_bytes(raw.data(), raw.size()); }
-
-// Messages by hand, so that a change of messages.h shows here. x86-64 and arm64 are little-endian.
-void put16(Raw& raw, unsigned value) {
-  raw.push_back(static_cast<std::uint8_t>(value & 0xffU));
-  raw.push_back(static_cast<std::uint8_t>(value >> 8U));
-}
-void put32(Raw& raw, std::uint32_t value) {
-  put16(raw, value & 0xffffU);
-  put16(raw, value >> 16U);
-}
-Raw header(unsigned type, std::uint32_t slot, std::uint32_t generation) {
-  Raw raw;
-  put16(raw, 1);
-  put16(raw, type);
-  put32(raw, slot);
-  put32(raw, generation);
-  return raw;
-}
-void put_tuple(Raw& raw, std::uint8_t protocol, std::uint8_t family, unsigned guest_port,
-               unsigned remote_port, const Raw& guest, const Raw& remote) {
-  raw.push_back(protocol);
-  raw.push_back(family);
-  put16(raw, guest_port);
-  put16(raw, remote_port);
-  put16(raw, 0);
-  for (const Raw& address : {guest, remote}) {
-    Raw padded = address;
-    padded.resize(16, 0);
-    raw.insert(raw.end(), padded.begin(), padded.end());
-  }
-}
-Raw request_v4() {
-  Raw raw = header(1, 7, 3);
-  put_tuple(raw, 6, 4, 40000, 443, {10, 0, 2, 15}, {192, 0, 2, 1});
-  return raw;
-}
-Raw close_message() {
-  Raw raw = header(2, 7, 3);
-  raw.insert(raw.end(), {1, 4, 0, 0});
-  put32(raw, 1000);
-  put32(raw, 0);
-  put32(raw, 0);
-  put32(raw, 2);  // 2 << 32 bytes to the guest
-  put32(raw, 9);
-  put32(raw, 0);  // 9 datagrams
-  return raw;
-}
-Raw spoof_report() {
-  Raw raw = header(3, 0, 0);
-  put_tuple(raw, 17, 6, 0, 53, {0xfe, 0x80}, {0x20, 0x01, 0x0d, 0xb8});
-  raw.insert(raw.end(), {2, 0, 0, 0, 0, 9, 0, 0});
-  return raw;
-}
-Raw counters() {
-  Raw raw = header(4, 0, 0);
-  raw.resize(16 + 8 * 48, 0);
-  raw[16] = 5;
-  return raw;
-}
-
-struct Edit {
-  std::size_t offset;
-  std::uint8_t value;
-};
-struct Bad {
-  std::string_view name;
-  Raw base;
-  std::vector<Edit> edits;
-  Violation violation;
-};
-
-}  // namespace
-
-TEST_CASE("channel: messages of the translator become values") {
-  const auto request = decode_from_translator(bytes(request_v4()));
-  REQUIRE(request.has_value());
-  const auto& flow = std::get<FlowRequest>(*request);
-  CHECK(flow.id == flow::Id{7, 3});
-  CHECK(flow.tuple.protocol == flow::Protocol::kTcp);
-  CHECK(net::to_string(flow.tuple.guest) == "10.0.2.15:40000");
-  CHECK(net::to_string(flow.tuple.remote) == "192.0.2.1:443");
-
-  const auto closed = decode_from_translator(bytes(close_message()));
-  REQUIRE(closed.has_value());
-  const auto& close = std::get<FlowClose>(*closed);
-  CHECK(close.how == flow::CloseHow::kReset);
-  CHECK(close.reason == flow::EndReason::kLimit);
-  CHECK(close.volumes.bytes_from_guest == 1000);
-  CHECK(close.volumes.bytes_to_guest == std::uint64_t{2} << 32U);
-  CHECK(close.volumes.datagrams_from_guest == 9);
-
-  const auto spoof = decode_from_translator(bytes(spoof_report()));
-  REQUIRE(spoof.has_value());
-  CHECK(net::to_string(std::get<flow::SpoofReport>(*spoof).source_mac) == "02:00:00:00:00:09");
-  CHECK(net::to_string(std::get<flow::SpoofReport>(*spoof).tuple.remote) == "[2001:db8::]:53");
-
-  const auto totals = decode_from_translator(bytes(counters()));
-  REQUIRE(totals.has_value());
-  CHECK(std::get<CounterReport>(*totals).values[0] == 5);
-}
-
-TEST_CASE("channel: every field that cannot be is a violation") {
-  const Bad cases[] = {
-      {"version 0", request_v4(), {{0, 0}}, Violation::kVersion},
-      {"version 2", request_v4(), {{0, 2}}, Violation::kVersion},
-      {"type 0", request_v4(), {{2, 0}}, Violation::kType},
-      {"type 5", request_v4(), {{2, 5}}, Violation::kType},
-      {"a grant, in the wrong direction", request_v4(), {{2, 16}}, Violation::kType},
-      {"type 257", request_v4(), {{3, 1}}, Violation::kType},
-      {"a request with the length of a spoof report", spoof_report(), {{2, 1}, {8, 1}}, Violation::kLength},
-      {"generation 0", request_v4(), {{8, 0}}, Violation::kSlotOrGeneration},
-      {"protocol 0", request_v4(), {{12, 0}}, Violation::kProtocol},
-      {"protocol 58", request_v4(), {{12, 58}}, Violation::kProtocol},
-      {"SCTP", request_v4(), {{12, 132}}, Violation::kProtocol},
-      {"family 0", request_v4(), {{13, 0}}, Violation::kFamily},
-      {"family 10, as the kernel numbers it", request_v4(), {{13, 10}}, Violation::kFamily},
-      {"reserved", request_v4(), {{18, 1}}, Violation::kReserved},
-      {"byte 5 of an IPv4 guest address", request_v4(), {{24, 1}}, Violation::kAddressPadding},
-      {"byte 16 of an IPv4 remote address", request_v4(), {{51, 1}}, Violation::kAddressPadding},
-      {"echo with a remote port", request_v4(), {{12, 1}}, Violation::kPort},
-      {"close: how", close_message(), {{12, 2}}, Violation::kEnum},
-      {"close: reason", close_message(), {{13, 6}}, Violation::kEnum},
-      {"close: reserved", close_message(), {{14, 1}}, Violation::kReserved},
-      {"close: generation 0", close_message(), {{8, 0}}, Violation::kSlotOrGeneration},
-      {"spoof: slot", spoof_report(), {{4, 1}}, Violation::kSlotOrGeneration},
-      {"spoof: generation", spoof_report(), {{8, 1}}, Violation::kSlotOrGeneration},
-      {"spoof: reserved", spoof_report(), {{59, 1}}, Violation::kReserved},
-      {"counters: generation", counters(), {{8, 1}}, Violation::kSlotOrGeneration},
-      {"counters: reserved", counters(), {{12, 1}}, Violation::kReserved},
-  };
-  for (const Bad& row : cases) {
-    CAPTURE(row.name);
-    Raw raw = row.base;
-    for (const Edit& edit : row.edits) raw.at(edit.offset) = edit.value;
-    const auto decoded = decode_from_translator(bytes(raw));
-    REQUIRE_FALSE(decoded.has_value());
-    CHECK(decoded.error() == row.violation);
-    CHECK(to_string(decoded.error()) != "?");
-  }
-}
-
-TEST_CASE("channel: no other length than the exact one is taken") {
-  for (const Raw& good : {request_v4(), close_message(), spoof_report(), counters()}) {
-    for (std::size_t size = 0; size <= good.size() + 16; ++size) {
-      Raw raw = good;
-      raw.resize(size, 0);
-      CAPTURE(size);
-      const auto decoded = decode_from_translator(bytes(raw));
-      CHECK(decoded.has_value() == (size == good.size()));
-      if (!decoded) CHECK(decoded.error() == Violation::kLength);
-    }
-  }
-}
-
-TEST_CASE("channel: what a mutated message decodes to is in range") {
-  std::mt19937 random{4711};
-  const std::array<Raw, 4> seeds{request_v4(), close_message(), spoof_report(), counters()};
-  int accepted = 0;
-  for (int round = 0; round < 200'000; ++round) {
-    Raw raw = seeds.at(random() % seeds.size());
-    for (unsigned n = random() % 4; n-- > 0;)
-      raw.at(random() % raw.size()) = static_cast<std::uint8_t>(random());
-    if (random() % 8 == 0) raw.resize(random() % (raw.size() + 8));
-    const auto decoded = decode_from_translator(bytes(raw));
-    if (!decoded) continue;
-    ++accepted;
-    if (const auto* request = std::get_if<FlowRequest>(&*decoded)) {
-      CHECK(request->id.generation != 0);
-      CHECK(request->tuple.guest.address.family() == request->tuple.remote.address.family());
-      const auto protocol = request->tuple.protocol;
-      CHECK((protocol == flow::Protocol::kTcp || protocol == flow::Protocol::kUdp ||
-             protocol == flow::Protocol::kIcmpEcho));
-      if (protocol == flow::Protocol::kIcmpEcho) CHECK(request->tuple.remote.port.number() == 0);
-    }
-    if (const auto* close = std::get_if<FlowClose>(&*decoded)) {
-      CHECK(close->how <= flow::CloseHow::kReset);
-      CHECK(close->reason <= flow::EndReason::kError);
-    }
-  }
-  CHECK(accepted > 10'000);  // the mutations reach past the header
-}
+using namespace test;
 
 namespace {
 
@@ -211,6 +27,17 @@ struct Events final : flow::GateEvents {
     ++writable;
     if (when_writable) when_writable();
   }
+  void on_inbound(flow::Inbound offered) override {
+    firsts.emplace_back(reinterpret_cast<const char*>(offered.first.data()), offered.first.size());
+    inbound.push_back(std::move(offered));
+  }
+  void on_late_datagram(const flow::LateDatagram& late) override {
+    lates.emplace_back(late.id,
+                       std::string{reinterpret_cast<const char*>(late.payload.data()), late.payload.size()});
+  }
+  std::vector<flow::Inbound> inbound;
+  std::vector<std::string> firsts;
+  std::vector<std::pair<flow::Id, std::string>> lates;
   std::vector<flow::Grant> grants;
   std::vector<std::pair<flow::Id, flow::RefuseHow>> refusals;
   std::vector<std::pair<flow::Id, flow::RefuseHow>> revocations;
@@ -296,6 +123,48 @@ TEST_CASE("channel: request, grant with its socket, refusal, revocation, close")
   CHECK(std::get<FlowClose>(*close).volumes.datagrams_from_guest == 3);
 }
 
+TEST_CASE("channel: an offer, its claim, later datagrams, a decline") {
+  Ends ends;
+  Events events;
+  const base::Fd file{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+  const std::string longest(65527, 'x');
+  const InboundOffer udp{
+      .offer = 5, .tuple = kTuple, .path_mtu = 1500, .receive_window = 0, .shaping = {3, 4, 125000, 250000}};
+  InboundOffer tcp = udp;
+  tcp.offer = 6;
+  tcp.tuple.protocol = flow::Protocol::kTcp;
+  REQUIRE(ends.broker->send_inbound(udp, file.get(), base::as_bytes(longest.data(), longest.size())) ==
+          SendStatus::kSent);
+  static_cast<void>(ends.gate->dispatch(events, false));
+  REQUIRE(ends.broker->send_inbound(tcp, file.get(), {}) == SendStatus::kSent);
+  REQUIRE(ends.broker->send_late_datagram({8, 9}, base::as_bytes("again", 5)) == SendStatus::kSent);
+  REQUIRE(ends.broker->send_late_datagram({8, 9}, {}) == SendStatus::kSent);
+  REQUIRE(ends.gate->dispatch(events, false) == ChannelGate::Status::kOpen);
+  REQUIRE(events.inbound.size() == 2);
+  CHECK(events.inbound[0].offer == 5);
+  CHECK(events.inbound[0].tuple == kTuple);
+  CHECK(events.inbound[0].path_mtu == 1500);
+  CHECK(events.inbound[0].shaping == flow::Shaping{3, 4, 125000, 250000});
+  CHECK(events.inbound[0].socket.valid());
+  CHECK(events.firsts[0] == longest);
+  CHECK(events.inbound[1].offer == 6);
+  CHECK(events.inbound[1].tuple.protocol == flow::Protocol::kTcp);
+  CHECK(events.firsts[1].empty());
+  REQUIRE(events.lates.size() == 2);
+  CHECK(events.lates[0] == std::pair{flow::Id{8, 9}, std::string{"again"}});
+  CHECK(events.lates[1].second.empty());
+
+  REQUIRE(ends.gate->claim({8, 9}, 5));
+  REQUIRE(ends.gate->decline(6));
+  const auto claimed = ends.broker->receive();
+  REQUIRE(claimed.has_value());
+  CHECK(std::get<FlowClaim>(*claimed).id == flow::Id{8, 9});
+  CHECK(std::get<FlowClaim>(*claimed).offer == 5);
+  const auto declined = ends.broker->receive();
+  REQUIRE(declined.has_value());
+  CHECK(std::get<FlowDecline>(*declined).offer == 6);
+}
+
 TEST_CASE("channel: dispatch keeps to its budget") {
   Ends ends;
   Events events;
@@ -361,7 +230,7 @@ TEST_CASE("channel: descriptors towards the broker never arrive") {
   CHECK(open_fds() == before);
 }
 
-TEST_CASE("channel: only a grant carries a descriptor, and exactly one; the rest is closed") {
+TEST_CASE("channel: only a grant and an offer carry a descriptor, and exactly one; the rest is closed") {
   struct Case {
     std::string_view name;
     unsigned type;
@@ -371,12 +240,13 @@ TEST_CASE("channel: only a grant carries a descriptor, and exactly one; the rest
   const Case cases[] = {
       {"a refusal with a descriptor", 17, 1, 4},
       {"a revocation with a descriptor", 18, 1, 4},
-      {"a grant without", 16, 0, 8},
-      {"a grant with two", 16, 2, 8},
-      {"a grant with six", 16, 6, 8},
+      {"a grant without", 16, 0, 28},
+      {"a grant with two", 16, 2, 28},
+      {"a grant with six", 16, 6, 28},
       {"a short grant with one", 16, 1, 4},
-      {"an unknown type with one", 19, 1, 4},
-      {"generation 0 with one", 16, 1, 8},
+      {"an offer with slot and one", 19, 1, 76},
+      {"an unknown type with one", 21, 1, 4},
+      {"generation 0 with one", 16, 1, 28},
   };
   const int before = open_fds();
   for (const Case& row : cases) {
