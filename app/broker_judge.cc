@@ -126,6 +126,9 @@ sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant /*no
   verdict.how = decision.how;
   verdict.token = pack(decision);
   verdict.dial = {policy::normalise(tuple.remote.address).dial, tuple.remote.port};
+  verdict.no_route =
+      decision.reason == policy::Reason::kRouteBlocked &&
+      (facts.dial.fib == policy::FibType::kNone || facts.dial.fib == policy::FibType::kUnreachable);
   if (!verdict.allow) return verdict;
   if (facts.dns_forwarder) return dial_resolver(verdict);
   verdict.local_service = facts.dial.is_host || facts.dial.fib == policy::FibType::kLocal;
@@ -137,8 +140,11 @@ sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant /*no
 sandbox::Verdict BrokerJudge::dial_resolver(sandbox::Verdict verdict) {
   if (resolvers_.empty()) {
     verdict.allow = false;
-    verdict.how = flow::RefuseHow::kReject;
-    verdict.token = pack(policy::Decision{});
+    verdict.how = flow::RefuseHow::kNetworkUnreachable;
+    policy::Decision decision = unpack(verdict.token);
+    decision.allow = false;
+    decision.reason = policy::Reason::kNoResolver;
+    verdict.token = pack(decision);
     return verdict;
   }
   const sandbox::control::Resolver& resolver = resolvers_[resolver_ % resolvers_.size()];
@@ -168,6 +174,7 @@ bool BrokerJudge::route_is_remote(const flow::Tuple& /*tuple*/, const sandbox::V
 void BrokerJudge::set_resolvers(std::span<const sandbox::control::Resolver> resolvers) {
   resolvers_.assign(resolvers.begin(), resolvers.end());
   resolver_ = 0;
+  ++epoch_;
 }
 
 policy::AuditEvent BrokerJudge::event_for(policy::AuditAction action, const flow::Tuple& tuple,
@@ -229,13 +236,18 @@ void BrokerJudge::on_unreachable(const sandbox::FlowView& flow, int error, base:
 
 void BrokerJudge::on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& verdict, sandbox::Cut why,
                          bool granted, bool exposed, base::Instant now) {
-  if (why == sandbox::Cut::kTranslatorGone) return;  // the launcher's record says so once
+  // The launcher's record tells of a translator once; a flow that moved lost nothing.
+  if (why == sandbox::Cut::kTranslatorGone || why == sandbox::Cut::kMoved) return;
   policy::Decision decision = unpack(verdict.token);
   decision.how = verdict.how;
   if (why == sandbox::Cut::kBecameLocal) {
     decision.allow = false;
     decision.reason = policy::Reason::kHostChanged;
     decision.dst_class = policy::DstClass::kHost;
+  }
+  if (why == sandbox::Cut::kPathLost) {
+    decision.allow = false;
+    decision.reason = policy::Reason::kRouteBlocked;
   }
   const auto action = granted ? policy::AuditAction::kFlowRevoked : policy::AuditAction::kFlowDenied;
   auto event = event_for(action, flow.tuple, decision);

@@ -29,6 +29,9 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] std::uint32_t epoch() const override { return epoch_; }
   [[nodiscard]] sandbox::Verdict judge(const flow::Tuple& tuple, base::Instant now) override;
   [[nodiscard]] bool route_is_remote(const flow::Tuple& tuple, const sandbox::Verdict& verdict) override;
+  // broker_path.cc
+  [[nodiscard]] sandbox::Path path(const sandbox::PathQuery& flow,
+                                   const sandbox::Verdict& now_judged) override;
   void set_resolvers(std::span<const sandbox::control::Resolver> resolvers) override;
 
   void on_denied(const flow::Tuple& tuple, const sandbox::Verdict& verdict, base::Instant now) override;

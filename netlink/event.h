@@ -18,6 +18,7 @@ struct Link {
   std::uint32_t mtu = 0;
   bool up = false;
   bool loopback = false;
+  bool carrier = true;  // without it addresses and routes stay, but ignore_routes_with_linkdown skips them
   friend bool operator==(const Link&, const Link&) = default;
 };
 

@@ -42,6 +42,23 @@ base::Result<FibAnswer> Fib::lookup_fresh(const net::IpAddress& destination) {
   header.rtm_dst_len = static_cast<unsigned char>(destination.bit_count());
   Request request{RTM_GETROUTE, 0, header};
   request.address(RTA_DST, destination);
+  return ask(request, destination);
+}
+
+// Asked for an interface alone, IPv4 answers "on-link" when no route leads there (net/ipv4/route.c); the
+// matching table entry is what tells a route from that guess.
+bool Fib::reaches_by(const net::IpAddress& destination, std::uint32_t interface) {
+  rtmsg header{};
+  header.rtm_family = destination.is_v4() ? AF_INET : AF_INET6;
+  header.rtm_dst_len = static_cast<unsigned char>(destination.bit_count());
+  header.rtm_flags = RTM_F_FIB_MATCH;
+  Request request{RTM_GETROUTE, 0, header};
+  request.address(RTA_DST, destination).number(RTA_OIF, interface);
+  const auto answer = ask(request, destination);
+  return answer && answer->type == RouteType::kUnicast;
+}
+
+base::Result<FibAnswer> Fib::ask(Request& request, const net::IpAddress& destination) {
   const auto sequence = CORDON_TRY(socket_.send(request));
 
   std::optional<FibAnswer> answer;

@@ -32,6 +32,8 @@ class Fib {
   // An error means the kernel could not be asked (not: no route); treat it as unreachable.
   [[nodiscard]] base::Result<FibAnswer> lookup(const net::IpAddress& destination);
   [[nodiscard]] base::Result<FibAnswer> lookup_fresh(const net::IpAddress& destination);
+  // Is there a route to `destination` by this interface, be it the preferred one or not? Always asks.
+  [[nodiscard]] bool reaches_by(const net::IpAddress& destination, std::uint32_t interface);
   void invalidate() { ++generation_; }
 
  private:
@@ -43,6 +45,8 @@ class Fib {
   static constexpr std::size_t kEntries = 1024;
   explicit Fib(RouteSocket socket)
       : socket_(std::move(socket)), cache_(std::make_unique<std::array<Entry, kEntries>>()) {}
+
+  [[nodiscard]] base::Result<FibAnswer> ask(Request& request, const net::IpAddress& destination);
 
   RouteSocket socket_;
   std::uint64_t generation_ = 1;

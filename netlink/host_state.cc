@@ -24,6 +24,18 @@ bool HostState::covers(const Set& set, const net::IpAddress& address) {
   return std::ranges::any_of(set.wide, [&](const net::Prefix& prefix) { return prefix.contains(address); });
 }
 
+bool HostState::is_assigned(const net::IpAddress& address) const {
+  const auto live = [&](const auto& entry) {
+    return !entry.second.gone && !counts_as_broadcast(entry.first.kind) &&
+           entry.first.prefix.contains(address);
+  };
+  const net::Prefix exact = net::Prefix::single(address);
+  for (auto at = holders_.lower_bound(Key{HolderKind::kAddress, exact, 0, 0});
+       at != holders_.end() && at->first.kind == HolderKind::kAddress && at->first.prefix == exact; ++at)
+    if (live(*at)) return true;
+  return std::ranges::any_of(holders_, live);  // a prefix: rare, as few flows come from one
+}
+
 void HostState::rebuild() {
   if (dumping_) return;
   host_ = {};

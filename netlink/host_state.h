@@ -60,6 +60,8 @@ class HostState {
   // Addresses and local routes of this host (not broadcast addresses).
   [[nodiscard]] bool is_host(const net::IpAddress& address) const { return covers(host_, address); }
   [[nodiscard]] bool is_broadcast(const net::IpAddress& address) const { return covers(broadcast_, address); }
+  // Can packets to it arrive now? Other than is_host(), what has vanished does not linger here.
+  [[nodiscard]] bool is_assigned(const net::IpAddress& address) const;
   // Sorted, without duplicates.
   [[nodiscard]] std::vector<net::Prefix> host_prefixes() const;
   [[nodiscard]] std::vector<net::Prefix> broadcast_prefixes() const;

@@ -71,6 +71,7 @@ std::optional<Event> parse_link(const nlmsghdr& message) {
   change.value.index = static_cast<std::uint32_t>(info->ifi_index);
   change.value.up = (info->ifi_flags & IFF_UP) != 0;
   change.value.loopback = (info->ifi_flags & IFF_LOOPBACK) != 0;
+  change.value.carrier = (info->ifi_flags & IFF_RUNNING) != 0;
   const Attributes<IFLA_MTU> attributes{message, sizeof *info};
   for (const std::byte b : payload_of(attributes[IFLA_IFNAME])) {
     if (b == std::byte{0}) break;

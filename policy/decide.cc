@@ -239,6 +239,7 @@ std::string_view to_string(Reason reason) {
     case Reason::kHostChanged: return "host-changed";
     case Reason::kMalformed: return "malformed";
     case Reason::kUnsupportedProtocol: return "unsupported-protocol";
+    case Reason::kNoResolver: return "no-resolver";
     case Reason::kEngineError: return "engine-error";
   }
   return "engine-error";

@@ -57,9 +57,10 @@ enum class Reason : std::uint8_t {
   kHostChanged,
   kMalformed,
   kUnsupportedProtocol,
+  kNoResolver,
   kEngineError,
 };
-inline constexpr std::size_t kReasonCount = 28;
+inline constexpr std::size_t kReasonCount = 29;
 [[nodiscard]] std::string_view to_string(Reason reason);
 
 enum class DstClass : std::uint8_t {

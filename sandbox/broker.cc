@@ -12,6 +12,7 @@ namespace {
 constexpr int kEventsPerTurn = 256;
 constexpr int kMessagesPerTurn = 128;
 constexpr base::Duration kTimeoutScan = std::chrono::seconds{1};
+constexpr base::Duration kDrainRetry = std::chrono::milliseconds{50};
 
 }  // namespace
 
@@ -61,8 +62,8 @@ base::Result<void> Broker::run() {
 }
 
 int Broker::wait_time(int wait_ms, base::Instant now) const {
-  if (review_left_ > 0) return 0;
-  const base::Instant due = std::min(next_timeout_scan_, judge_.tick_due());
+  if (review_due()) return 0;
+  const base::Instant due = std::min({next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_});
   if (due == base::Instant::never()) return wait_ms;
   const auto left = due <= now ? 0 : std::chrono::ceil<std::chrono::milliseconds>(due - now).count();
   const int bounded = static_cast<int>(std::min<std::int64_t>(left, 3'600'000));
@@ -92,19 +93,15 @@ base::Result<bool> Broker::turn(int wait_ms) {
   }
   if (channel_readable) on_channel(now);
   if (!finished_.empty()) check_finished(now);
-  // While the host state is unknown new flows are denied; live ones wait for it to be known again.
-  if (judge_.epoch() != reviewed_epoch_ && host_ != HostChange::kStale) {
-    reviewed_epoch_ = judge_.epoch();
-    review_left_ = table_.size();
-  }
-  if (review_left_ > 0) review(now);
   tick(now);
+  if (review_due()) review(now);
   return !stop_;
 }
 
 void Broker::drain(base::Instant now) {
   host_ = judge_.drain(now);
   drained_ = true;
+  drain_due_ = host_ == HostChange::kStale ? now + kDrainRetry : base::Instant::never();
 }
 
 void Broker::on_control(base::Instant now) {
@@ -195,6 +192,9 @@ void Broker::tick(base::Instant now) {
   else if (next_timeout_scan_ == base::Instant::never())
     next_timeout_scan_ = now + kTimeoutScan;
   if (now >= judge_.tick_due()) judge_.on_tick(now);
+  // Nobody may ask while the host state is unknown, yet live flows wait for it.
+  if (now >= drain_due_) drain(now);
+  if (now >= path_due_) give_up_lost_paths(now);
 }
 
 SendStatus Broker::send(const Answer& answer) {

@@ -16,6 +16,9 @@
 // sockets are cut: see broker_socket.cc. Around each batch of cuts the launcher is told, and kills the
 // translator when the cuts do not finish in time.
 //
+// Live flows are judged again when policy or host change, and those end whose way out is gone: see
+// broker_review.cc.
+//
 // Answers that find the channel full wait in order, and no further requests are read meanwhile.
 #pragma once
 
@@ -45,6 +48,8 @@ struct BrokerOptions {
   double new_flows_burst = 20'000;
   std::uint32_t descriptor_reserve = 64;  // kept free below RLIMIT_NOFILE
   base::Duration connect_timeout = std::chrono::seconds{75};
+  // A TCP flow outlives the loss of its path for so long: a renewed lease, a link that flaps.
+  base::Duration path_grace = std::chrono::seconds{2};
   // Tests: called when a connect() has an outcome and the second check has not begun.
   std::function<void(const flow::Tuple&)> before_second_check;
 };
@@ -112,8 +117,20 @@ class Broker {
   void on_close(const FlowClose& close, base::Instant now);
   void stop_waiting(BrokerFlow& flow);
   void time_out(base::Instant now);
-  void review(base::Instant now);
   void cut_all(base::Instant now);
+
+  // broker_review.cc: live flows after a change of policy or host
+  struct Ending {
+    std::uint32_t slot;
+    Verdict verdict;
+    Cut why;
+  };
+  [[nodiscard]] bool review_due() const;
+  void review(base::Instant now);
+  void review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now);
+  void give_up_lost_paths(base::Instant now);
+  void end_flows(base::Instant now);
+
   void answer(const Answer& answer);
   [[nodiscard]] SendStatus send(const Answer& answer);
   void flush_answers();
@@ -136,6 +153,9 @@ class Broker {
   std::uint32_t flow_limit_ = 0;
   std::uint32_t review_left_ = 0;  // entries of table_.live(), from the front, still to be judged again
   std::uint32_t reviewed_epoch_ = 0;
+  std::vector<Ending> endings_;                       // scratch
+  base::Instant path_due_ = base::Instant::never();   // when to look at flows without a path again
+  base::Instant drain_due_ = base::Instant::never();  // the host state is unknown: when to read it again
   std::uint32_t revoke_serial_ = 0;
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read

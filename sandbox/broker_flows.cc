@@ -9,21 +9,10 @@ namespace {
 
 using State = BrokerFlow::State;
 
-constexpr std::uint32_t kReviewsPerTurn = 512;
 // Beyond this many flows of one guest port a further one gets another port: sharing costs two calls per flow.
 constexpr std::size_t kMaxSharedPort = 64;
 // The loopback interface's MTU is at least this; a real path's hardly ever.
 constexpr std::uint32_t kLoopbackLikeMtu = 65535;
-
-FlowView view(const BrokerFlow& flow) {
-  return {.tuple = flow.tuple, .dialed = flow.dial, .token = flow.token, .started = flow.started};
-}
-
-void adopt(BrokerFlow& flow, const Verdict& verdict, std::uint32_t epoch) {
-  flow.epoch = epoch;
-  flow.token = verdict.token;
-  flow.local_service = verdict.local_service;
-}
 
 }  // namespace
 
@@ -189,6 +178,7 @@ void Broker::second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant no
     }
   }
   flow.state = State::kGranted;
+  if (facts.local) flow.local = facts.local->address;
   ++counters_.granted;
   judge_.on_allowed(view(flow), now);
   answer({id, Answer::Kind::kGrant, {}, facts.path_mtu});
@@ -213,7 +203,8 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
       judge_.on_ended(view(*flow), close.reason, close.volumes, now);
       break;
     case State::kAwaitingClose:
-      judge_.on_ended(view(*flow), flow::EndReason::kRevoked, close.volumes, now);
+      judge_.on_ended(view(*flow), flow->moved ? flow::EndReason::kFin : flow::EndReason::kRevoked,
+                      close.volumes, now);
       break;
     case State::kFree: return;
   }
@@ -228,56 +219,6 @@ void Broker::time_out(base::Instant now) {
     finish(slot, flow, ETIMEDOUT);
   }
   if (!finished_.empty()) check_finished(now);
-}
-
-// Judges live flows again, some per turn, newest first (an erased entry is replaced by the last, which has
-// been seen; new ones carry the new epoch), and cuts those that are denied now.
-void Broker::review(base::Instant now) {
-  struct Denied {
-    std::uint32_t slot;
-    Verdict verdict;
-  };
-  std::vector<Denied> denied;
-  for (std::uint32_t i = 0; i < kReviewsPerTurn && review_left_ > 0; ++i) {
-    review_left_ = std::min(review_left_, table_.size());
-    if (review_left_ == 0) break;
-    const std::uint32_t slot = table_.live()[--review_left_];
-    BrokerFlow& flow = *table_.at(slot);
-    if (flow.epoch == judge_.epoch() || flow.state == State::kAwaitingClose) continue;
-    const Verdict verdict = judge_.judge(flow.tuple, now);
-    if (verdict.allow)
-      adopt(flow, verdict, judge_.epoch());
-    else
-      denied.push_back({slot, verdict});
-  }
-  if (denied.empty()) return;
-
-  // The launcher's clock runs from Begin to End: a captured translator may hold a socket's lock.
-  const std::uint32_t serial = ++revoke_serial_;
-  if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
-  for (const Denied& entry : denied) {
-    BrokerFlow& flow = *table_.at(entry.slot);
-    if (flow.state == State::kGranted) cut_socket(flow.socket.get(), flow.tuple.protocol);
-  }
-  if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
-
-  for (const Denied& entry : denied) {
-    BrokerFlow& flow = *table_.at(entry.slot);
-    if (flow.state != State::kGranted || flow.grant_waits) {
-      if (flow.state == State::kConnecting) {
-        stop_waiting(flow);
-        --pending_;
-      }
-      refuse_late(entry.slot, flow, entry.verdict, Cut::kVerdict, now);
-      continue;
-    }
-    ++counters_.cut;
-    const bool exposed = flow.tuple.protocol != flow::Protocol::kTcp;
-    judge_.on_cut(view(flow), entry.verdict, Cut::kVerdict, true, exposed, now);
-    flow.socket.reset();
-    flow.state = State::kAwaitingClose;
-    answer({{entry.slot, flow.generation}, Answer::Kind::kRevoke, entry.verdict.how, 0});
-  }
 }
 
 // The translator is gone, or about to be killed.

@@ -11,11 +11,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/fd.h"
 #include "core/base/time.h"
 #include "core/flow/types.h"
+#include "sandbox/judge.h"
 
 namespace cordon::sandbox {
 
@@ -36,6 +38,8 @@ struct BrokerFlow {
   std::uint32_t bind_interface = 0;
   std::uint64_t token = 0;
   base::Instant started;
+  base::Instant lost_since = base::Instant::never();  // its path does not work (broker_review.cc)
+  std::optional<net::IpAddress> local;                // the socket's own address, once granted
   base::Fd socket;
   int error = 0;                     // kFinished: outcome of connect()
   std::uint32_t live_index = 0;      // in live()
@@ -44,8 +48,18 @@ struct BrokerFlow {
   bool local_service = false;
   bool kept_port = false;
   bool grant_waits = false;  // the channel was full
+  bool moved = false;        // kAwaitingClose: not because anything was denied
 };
-static_assert(sizeof(BrokerFlow) <= 192);
+static_assert(sizeof(BrokerFlow) <= 224);
+
+inline FlowView view(const BrokerFlow& flow) {
+  return {.tuple = flow.tuple, .dialed = flow.dial, .token = flow.token, .started = flow.started};
+}
+inline void adopt(BrokerFlow& flow, const Verdict& verdict, std::uint32_t epoch) {
+  flow.epoch = epoch;
+  flow.token = verdict.token;
+  flow.local_service = verdict.local_service;
+}
 
 class BrokerTable {
  public:

@@ -25,6 +25,8 @@ enum class HostChange : std::uint8_t { kUnchanged, kChanged, kStale };
 
 struct Verdict {
   bool allow = false;
+  // Denied for want of a route alone: not a matter of policy, and it may come back.
+  bool no_route = false;
   // The destination is a service of this host, and allowed to be (resolver forwarding, the word `host`): the
   // socket is not bound to an interface and the checks for a destination that became local do not apply.
   bool local_service = false;
@@ -42,11 +44,28 @@ struct Verdict {
   flow::Shaping shaping;
 };
 
+// What the network still does for a live flow that policy has nothing against.
+enum class Path : std::uint8_t {
+  kGood,   // it is the way that a new flow would take
+  kWorse,  // it works, but a new flow would take another
+  kLost,   // it does not work now, but the same way may come back
+  kGone    // it never comes back: the interface was deleted, the resolver is not one any more
+};
+struct PathQuery {
+  const flow::Tuple& tuple;
+  const net::Endpoint& dialed;
+  std::optional<net::IpAddress> local;  // the socket's own address
+  std::uint32_t interface = 0;          // the socket is bound to it; 0: to none
+  bool local_service = false;
+};
+
 // Why the broker itself refused or cut, where it was not the judge's verdict.
 enum class Limit : std::uint8_t { kConnections, kNewFlows, kDescriptors };
 enum class Cut : std::uint8_t {
   kVerdict,      // judged again and denied now: policy or host state changed
   kBecameLocal,  // the connection ended at this host although the decision named a remote destination
+  kPathLost,     // the network under it went away
+  kMoved,        // a datagram flow makes room for its successor on another path; nothing is denied
   kTranslatorGone
 };
 
@@ -75,6 +94,9 @@ class Judge {
   }
   // Asks the kernel, not a cache: would a packet to `dial` leave this machine now?
   [[nodiscard]] virtual bool route_is_remote(const flow::Tuple& tuple, const Verdict& verdict) = 0;
+  // `now_judged`: what judge() says of the flow's tuple in this epoch.
+  [[nodiscard]] virtual Path path(const PathQuery& flow, const Verdict& now_judged) = 0;
+  // Moves the epoch: flows to a resolver that is none any more end.
   virtual void set_resolvers(std::span<const control::Resolver> resolvers) = 0;
 
   // The policy's limits. admit() comes once for every new flow that judge() or judge_inbound() allowed, in

@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <unistd.h>
 
+#include <array>
 #include <string>
 
 #include "policy/load.h"
@@ -112,6 +114,82 @@ TEST_CASE("judge: what a cut UDP flow sent is recorded as exposure when its dest
     CHECK((text.find("\"host-exposure\"") != std::string::npos) == c.exposed);
     if (c.exposed) CHECK(text.find("\"event.count\":7") != std::string::npos);
   }
+}
+
+TEST_CASE("judge: the way out of a live flow") {
+  Rig rig;
+  const auto tuple = to("198.51.100.1", 80);
+  const auto run = [&](const char* command) {
+    test::run(command);
+    rig.judge->drain(rig.now);
+  };
+  const std::uint32_t up0 = ::if_nametoindex("up0");
+  sandbox::PathQuery flow{.tuple = tuple,
+                          .dialed = tuple.remote,
+                          .local = *net::parse_ip("192.0.2.1"),
+                          .interface = up0,
+                          .local_service = false};
+  const auto path = [&] { return rig.judge->path(flow, rig.judge->judge(tuple, rig.now)); };
+  CHECK(path() == sandbox::Path::kGood);
+
+  run("ip link add alt0 type veth peer name alt1 && ip link set alt0 up && ip link set alt1 up && "
+      "ip addr add 203.0.113.1/24 dev alt0");
+  run("ip route add default via 203.0.113.2 metric 5 && ip route del default via 192.0.2.254 && "
+      "ip route add default via 192.0.2.254 metric 50");
+  REQUIRE(rig.judge->judge(tuple, rig.now).bind_interface == ::if_nametoindex("alt0"));
+  CHECK(path() == sandbox::Path::kWorse);
+
+  run("ip route del default via 192.0.2.254 metric 50");
+  CHECK(path() == sandbox::Path::kLost);
+  CHECK(rig.judge->judge(tuple, rig.now).allow);
+
+  run("ip route del default via 203.0.113.2 metric 5");
+  const auto without = rig.judge->judge(tuple, rig.now);
+  CHECK_FALSE(without.allow);
+  CHECK(without.no_route);
+  CHECK(without.how == flow::RefuseHow::kNetworkUnreachable);
+
+  run("ip route add default via 192.0.2.254");
+  CHECK(path() == sandbox::Path::kGood);
+  // Rule Q remembers the address for host protection; packets to it do not arrive all the same.
+  flow.local = *net::parse_ip("192.0.2.7");
+  CHECK(path() == sandbox::Path::kLost);
+  run("ip addr add 192.0.2.7/24 dev up0");
+  CHECK(path() == sandbox::Path::kGood);
+  run("ip addr del 192.0.2.7/24 dev up0");
+  CHECK(path() == sandbox::Path::kLost);
+  flow.local = *net::parse_ip("192.0.2.1");
+
+  flow.interface = ::if_nametoindex("alt0");
+  run("ip link del alt0");
+  CHECK(path() == sandbox::Path::kGone);
+}
+
+TEST_CASE("judge: without a resolver the forwarder says so, and a flow to one that is none any more ends") {
+  Rig rig;
+  const auto tuple = to("10.0.2.3", 53, flow::Protocol::kUdp);
+  const auto denied = rig.judge->judge(tuple, rig.now);
+  CHECK_FALSE(denied.allow);
+  CHECK_FALSE(denied.no_route);
+  CHECK(denied.how == flow::RefuseHow::kNetworkUnreachable);
+  rig.judge->on_denied(tuple, denied, rig.now);
+  CHECK(rig.audit().find("\"no-resolver\"") != std::string::npos);
+
+  const std::array<sandbox::control::Resolver, 2> two{
+      sandbox::control::Resolver{*net::parse_ip("198.51.100.1"), 0},
+      sandbox::control::Resolver{*net::parse_ip("198.51.100.2"), 0}};
+  const std::uint32_t before = rig.judge->epoch();
+  rig.judge->set_resolvers(two);
+  CHECK(rig.judge->epoch() != before);
+  const net::Endpoint second{*net::parse_ip("198.51.100.2"), net::Port{53}};
+  const sandbox::PathQuery flow{.tuple = tuple,
+                                .dialed = second,
+                                .local = *net::parse_ip("192.0.2.1"),
+                                .interface = ::if_nametoindex("up0"),
+                                .local_service = false};
+  CHECK(rig.judge->path(flow, rig.judge->judge(tuple, rig.now)) == sandbox::Path::kGood);
+  rig.judge->set_resolvers(std::span(two).first(1));
+  CHECK(rig.judge->path(flow, rig.judge->judge(tuple, rig.now)) == sandbox::Path::kGone);
 }
 
 }  // namespace

@@ -48,6 +48,8 @@ class FakeJudge : public Judge {
   std::uint32_t now_epoch = 1;
   bool remote_route = true;
   bool stale = false;
+  bool routeless = false;  // every destination is denied for want of a route
+  Path way = Path::kGood;
   int drains = 0;
   std::vector<flow::Tuple> denied;
   std::vector<Limit> limits;
@@ -74,6 +76,11 @@ class FakeJudge : public Judge {
     verdict.dial = t.remote;
     verdict.allow = !host.contains(t.remote.address) && !stale;
     verdict.bind_interface = interface;
+    if (verdict.allow && routeless) {
+      verdict.allow = false;
+      verdict.no_route = true;
+      verdict.how = flow::RefuseHow::kNetworkUnreachable;
+    }
     if (const auto found = substitute.find(t.remote); found != substitute.end()) {
       verdict.dial = found->second;
       verdict.local_service = true;
@@ -81,6 +88,7 @@ class FakeJudge : public Judge {
     return verdict;
   }
   bool route_is_remote(const flow::Tuple&, const Verdict&) override { return remote_route; }
+  Path path(const PathQuery&, const Verdict&) override { return way; }
   void set_resolvers(std::span<const control::Resolver> resolvers) override {
     resolver_count = resolvers.size();
   }
