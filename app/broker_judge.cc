@@ -23,7 +23,8 @@ std::uint64_t pack(const policy::Decision& d) {
          (std::uint64_t{static_cast<std::uint16_t>(d.rule)} << 16U) |
          (std::uint64_t{static_cast<std::uint8_t>(d.reason)} << 32U) |
          (std::uint64_t{static_cast<std::uint8_t>(d.dst_class)} << 40U) |
-         (std::uint64_t{d.would_deny} << 48U) | (std::uint64_t{d.allow ? 1U : 0U} << 56U);
+         (std::uint64_t{d.would_deny} << 48U) | (std::uint64_t{d.allow ? 1U : 0U} << 56U) |
+         (std::uint64_t{d.direction == policy::Direction::kIngress ? 1U : 0U} << 57U);
 }
 
 policy::Decision unpack(std::uint64_t token) {
@@ -33,7 +34,8 @@ policy::Decision unpack(std::uint64_t token) {
   d.reason = static_cast<policy::Reason>(static_cast<std::uint8_t>(token >> 32U));
   d.dst_class = static_cast<policy::DstClass>(static_cast<std::uint8_t>(token >> 40U));
   d.would_deny = static_cast<std::uint8_t>(token >> 48U);
-  d.allow = (token >> 56U) != 0;
+  d.allow = (token >> 56U & 1U) != 0;
+  d.direction = (token >> 57U & 1U) != 0 ? policy::Direction::kIngress : policy::Direction::kEgress;
   return d;
 }
 
@@ -114,6 +116,17 @@ policy::HostFacts BrokerJudge::facts_of(const flow::Tuple& tuple) {
   return facts;
 }
 
+// About a connection from outside: the remote end is the peer.
+policy::HostFacts BrokerJudge::facts_of_peer(const flow::Tuple& seen) {
+  policy::HostFacts facts;
+  facts.source_assigned = std::ranges::any_of(
+      families_, [&](const FamilyPlan& family) { return family.address == seen.guest.address; });
+  const policy::Destination peer = policy::normalise(seen.remote.address);
+  facts.dial = look_up(peer.dial);
+  if (peer.embedded) facts.embedded = look_up(*peer.embedded);
+  return facts;
+}
+
 sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant /*now*/) {
   sandbox::Verdict verdict;
   if (monitor_.stale()) {
@@ -132,6 +145,20 @@ sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant /*no
   if (!verdict.allow) return verdict;
   if (facts.dns_forwarder) return dial_resolver(verdict);
   verdict.local_service = facts.dial.is_host || facts.dial.fib == policy::FibType::kLocal;
+  verdict.bind_interface = verdict.local_service ? 0 : facts.dial.oif;
+  return verdict;
+}
+
+sandbox::Verdict BrokerJudge::judge_inbound(const flow::Tuple& seen, base::Instant /*now*/) {
+  policy::Decision decision{.direction = policy::Direction::kIngress};  // engine-error
+  sandbox::Verdict verdict;
+  const policy::HostFacts facts = facts_of_peer(seen);
+  if (!monitor_.stale()) decision = policy::decide_ingress(*policy_, seen, facts);
+  verdict.allow = decision.allow;
+  verdict.how = decision.how;
+  verdict.token = pack(decision);
+  verdict.dial = {policy::normalise(seen.remote.address).dial, seen.remote.port};
+  verdict.local_service = decision.dst_class == policy::DstClass::kHost;
   verdict.bind_interface = verdict.local_service ? 0 : facts.dial.oif;
   return verdict;
 }
@@ -183,7 +210,8 @@ policy::AuditEvent BrokerJudge::event_for(policy::AuditAction action, const flow
   event.action = action;
   event.tuple = tuple;
   event.decision = decision;
-  event.facts = facts_of(tuple).dial;
+  event.facts =
+      decision.direction == policy::Direction::kIngress ? facts_of_peer(tuple).dial : facts_of(tuple).dial;
   if (const netlink::Link* link = monitor_.state().link(event.facts.oif)) event.oif_name = link->name;
   return event;
 }
@@ -270,7 +298,8 @@ void BrokerJudge::on_ended(const sandbox::FlowView& flow, flow::EndReason reason
   event.volumes = volumes;
   event.duration = now - flow.started;
   record(event, now);
-  if (volumes.datagrams_from_guest == 0 || !event.facts.is_host) return;
+  const bool inbound = event.decision.direction == policy::Direction::kIngress;
+  if (volumes.datagrams_from_guest == 0 || inbound || !event.facts.is_host) return;
   event.action = policy::AuditAction::kHostExposure;
   event.count = volumes.datagrams_from_guest;
   record(event, now);

@@ -28,6 +28,7 @@ class BrokerJudge final : public sandbox::Judge {
   sandbox::HostChange drain(base::Instant now) override;
   [[nodiscard]] std::uint32_t epoch() const override { return epoch_; }
   [[nodiscard]] sandbox::Verdict judge(const flow::Tuple& tuple, base::Instant now) override;
+  [[nodiscard]] sandbox::Verdict judge_inbound(const flow::Tuple& seen, base::Instant now) override;
   [[nodiscard]] bool route_is_remote(const flow::Tuple& tuple, const sandbox::Verdict& verdict) override;
   // broker_path.cc
   [[nodiscard]] sandbox::Path path(const sandbox::PathQuery& flow,
@@ -52,6 +53,7 @@ class BrokerJudge final : public sandbox::Judge {
  private:
   [[nodiscard]] policy::AddressFacts look_up(const net::IpAddress& address);
   [[nodiscard]] policy::HostFacts facts_of(const flow::Tuple& tuple);
+  [[nodiscard]] policy::HostFacts facts_of_peer(const flow::Tuple& seen);
   [[nodiscard]] bool is_forwarder(const flow::Tuple& tuple) const;
   [[nodiscard]] sandbox::Verdict dial_resolver(sandbox::Verdict verdict);
   void next_resolver(const sandbox::FlowView& flow);

@@ -85,12 +85,15 @@ void AuditLog::record(const AuditEvent& event, base::Instant now, WallTime wall)
   count(event);
   tick(now, wall);
   if (!is_aggregated(event)) return write(make_record(identity_, *policy_, event), now, wall);
-  const Kind kind{.action = event.action,
-                  .reason = event.decision.reason,
-                  .layer = event.decision.layer,
-                  .rule = event.decision.rule,
-                  .protocol = event.tuple->protocol,
-                  .remote = event.tuple->remote};
+  const bool inbound = event.decision.direction == Direction::kIngress;
+  const Kind kind{
+      .action = event.action,
+      .direction = event.decision.direction,
+      .reason = event.decision.reason,
+      .layer = event.decision.layer,
+      .rule = event.decision.rule,
+      .protocol = event.tuple->protocol,
+      .remote = {event.tuple->remote.address, inbound ? event.tuple->guest.port : event.tuple->remote.port}};
   if (const auto found = windows_.find(kind); found != windows_.end()) {
     Window& window = found->second;
     // Building a record costs; a flood repeats itself, so only the first of the held ones is kept.

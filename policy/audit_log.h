@@ -58,11 +58,12 @@ class AuditLog {
  private:
   struct Kind {
     AuditAction action;
+    Direction direction;
     Reason reason;
     std::int16_t layer;
     std::int16_t rule;
     flow::Protocol protocol;
-    net::Endpoint remote;
+    net::Endpoint remote;  // with the service's port: inbound the guest's, as a peer's own is new each time
     friend bool operator==(const Kind&, const Kind&) = default;
   };
   struct KindHash {

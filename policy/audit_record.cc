@@ -71,6 +71,11 @@ bool is_about_a_flow(AuditAction action) {
   return false;
 }
 
+bool is_limit(Reason reason) {
+  return reason == Reason::kLimitConnections || reason == Reason::kLimitNew || reason == Reason::kLimitRate ||
+         reason == Reason::kLimitBytes;
+}
+
 std::string_view verdict(const AuditEvent& event) {
   if (!is_about_a_flow(event.action)) return {};
   if (event.action == AuditAction::kFlowRevoked) return "revoked";
@@ -124,18 +129,21 @@ void put_flow(JsonLine& line, const AuditRecord& record) {
   const auto port = [&](std::string_view key, net::Port number) {
     echo ? line.null(key) : line.number(key, number.number());
   };
-  line.text("sandbox.dst_class", to_string(event.decision.dst_class));
+  const bool inbound = event.decision.direction == Direction::kIngress;
+  const net::Endpoint& source = inbound ? tuple.remote : tuple.guest;
+  const net::Endpoint& destination = inbound ? tuple.guest : tuple.remote;
+  line.text(inbound ? "sandbox.src_class" : "sandbox.dst_class", to_string(event.decision.dst_class));
   line.text("sandbox.fib.type", to_string(event.facts.fib));
   line.text_or_null("sandbox.fib.oif", record.oif_name);
-  line.text("network.direction", "outbound");
+  line.text("network.direction", inbound ? "inbound" : "outbound");
   line.text("network.type", tuple.remote.address.is_v6() ? "ipv6" : "ipv4");
   line.text("network.transport", transport(tuple));
   line.text("network.community_id", community_id(tuple));
-  line.text("source.ip", net::to_string(tuple.guest.address));
+  line.text("source.ip", net::to_string(source.address));
   line.text_or_null("source.mac", event.source_mac ? ecs_mac(*event.source_mac) : "");
-  port("source.port", tuple.guest.port);
-  line.text("destination.ip", net::to_string(tuple.remote.address));
-  port("destination.port", tuple.remote.port);
+  port("source.port", source.port);
+  line.text("destination.ip", net::to_string(destination.address));
+  port("destination.port", destination.port);
   line.null("destination.domain");
   line.list("sandbox.names", std::vector<std::string_view>{});
   line.text_or_null("sandbox.dialed", event.dialed ? net::to_string(*event.dialed) : "");
@@ -144,8 +152,9 @@ void put_flow(JsonLine& line, const AuditRecord& record) {
 
 void put_end(JsonLine& line, const AuditEvent& event) {
   if (event.volumes) {
-    line.number("source.bytes", event.volumes->bytes_from_guest);
-    line.number("destination.bytes", event.volumes->bytes_to_guest);
+    const bool inbound = event.decision.direction == Direction::kIngress;
+    line.number(inbound ? "destination.bytes" : "source.bytes", event.volumes->bytes_from_guest);
+    line.number(inbound ? "source.bytes" : "destination.bytes", event.volumes->bytes_to_guest);
   }
   if (event.duration) line.number("event.duration", static_cast<std::uint64_t>(event.duration->count()));
   if (event.end) line.text("sandbox.end", to_string(*event.end));
@@ -206,10 +215,12 @@ AuditRecord make_record(const AuditIdentity& identity, const PolicySet& policy, 
   const Ruleset& file = files[layer];
   record.ruleset = file.name;
   const auto index = static_cast<std::size_t>(decision.rule);
-  if (decision.layer != Decision::kFloor && decision.rule != Decision::kNoRule &&
-      index < file.egress.size()) {
-    record.rule = file.egress[index].name;
-    record.rule_at = file.path + ":" + std::to_string(file.egress[index].at.line);
+  const auto& rules = file.rules(decision.direction);
+  if (decision.layer != Decision::kFloor && decision.rule != Decision::kNoRule && index < rules.size()) {
+    record.rule = rules[index].name;
+    record.rule_at = file.path + ":" + std::to_string(rules[index].at.line);
+  } else if (decision.layer != Decision::kFloor && is_limit(decision.reason)) {
+    record.rule_at = file.path + ":" + std::to_string(file.limits.at.line);
   }
   for (std::size_t i = 0; i < files.size(); ++i)
     if ((decision.would_deny >> i & 1U) != 0) record.would_deny.push_back(files[i].name);

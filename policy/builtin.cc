@@ -18,11 +18,25 @@ egress:
 )";
 }
 
-PolicySet builtin_internet_only() {
-  const std::array sources{Source{"built-in", std::string{internet_only_text()}}};
+namespace {
+
+constexpr std::string_view kPublished = R"(ingress:
+  - {name: published, allow: [any, host, 0.0.0.0/0, "::/0"]}
+)";
+
+PolicySet builtin(std::string text) {
+  const std::array sources{Source{"built-in", std::move(text)}};
   auto loaded = load(sources);
   CORDON_CHECK(loaded.policy.has_value());
   return std::move(*loaded.policy);
+}
+
+}  // namespace
+
+PolicySet builtin_internet_only() { return builtin(std::string{internet_only_text()}); }
+
+PolicySet builtin_internet_only_published() {
+  return builtin(std::string{internet_only_text()} + std::string{kPublished});
 }
 
 PolicySet builtin_deny() { return PolicySet{}; }

@@ -14,14 +14,14 @@ namespace {
 constexpr std::size_t kMaxDescription = 1024;
 
 // The whole grammar's keys: what is not in force yet is known, so that it is refused by its own message.
-constexpr std::array<std::string_view, 6> kFileKeys{"version", "name",   "description",
-                                                    "mode",    "refuse", "egress"};
-constexpr std::array<std::string_view, 10> kLaterFileKeys{
-    "expires", "ingress", "dns",    "limits",          "tests",
-    "host",    "guests",  "reload", "on_reload_error", "require_tenant_policy"};
-constexpr std::array<std::string_view, 5> kRuleKeys{"name", "allow", "deny", "except", "ports"};
-constexpr std::array<std::string_view, 6> kLaterRuleKeys{"tls",    "resolves_to", "named",
-                                                         "limits", "until",       "log"};
+constexpr std::array<std::string_view, 8> kFileKeys{"version", "name",   "description", "mode",
+                                                    "refuse",  "egress", "ingress",     "limits"};
+constexpr std::array<std::string_view, 8> kLaterFileKeys{
+    "expires", "dns", "tests", "host", "guests", "reload", "on_reload_error", "require_tenant_policy"};
+constexpr std::array<std::string_view, 6> kRuleKeys{"name", "allow", "deny", "except", "ports", "limits"};
+constexpr std::array<std::string_view, 5> kLaterRuleKeys{"tls", "resolves_to", "named", "until", "log"};
+constexpr std::array<std::string_view, 4> kLimitKeys{"connections", "new", "rate", "bytes"};
+constexpr std::array<std::string_view, 1> kLaterLimitKeys{"dns_pins"};
 
 std::string_view kind_name(Node::Kind kind) {
   switch (kind) {
@@ -52,7 +52,10 @@ class Compiler {
     description(root, out);
     out.mode = choice(root, "mode", "enforce", "audit") == 1 ? Mode::kAudit : Mode::kEnforce;
     out.drop = choice(root, "refuse", "reject", "drop") == 1;
-    if (const Node* egress = find(root, "egress")) rules(*egress, out);
+    if (const Node* egress = find(root, "egress")) rules(*egress, Direction::kEgress, out.egress);
+    if (const Node* ingress = find(root, "ingress")) rules(*ingress, Direction::kIngress, out.ingress);
+    if (const Node* node = find(root, "limits")) out.limits = limits(root, *node, "");
+    warn_of_looser(out);
     return out;
   }
 
@@ -126,20 +129,21 @@ class Compiler {
     return 0;
   }
 
-  void rules(const Node& list, Ruleset& out) {
-    if (!is_kind(list, Node::Kind::kList, "\"egress\"")) return;
+  void rules(const Node& list, Direction direction, std::vector<Rule>& out) {
+    direction_ = direction;
+    const bool egress = direction == Direction::kEgress;
+    if (!is_kind(list, Node::Kind::kList, egress ? "\"egress\"" : "\"ingress\"")) return;
     if (list.items.size() > kMaxRules) {
       fail(Code::kTooMany, list, "more than " + std::to_string(kMaxRules) + " rules");
       return;
     }
-    std::map<std::string, std::uint32_t> seen;
     for (const Node& item : list.items) {
       Rule rule = this->rule(item);
       if (!rule.name.empty())
-        if (const auto [first, is_new] = seen.emplace(rule.name, item.at.line); !is_new)
+        if (const auto [first, is_new] = names_.emplace(rule.name, item.at.line); !is_new)
           fail(Code::kDuplicateRule, *find(item, "name"),
                "rule name " + quote(rule.name) + " is already used in line " + std::to_string(first->second));
-      out.egress.push_back(std::move(rule));
+      out.push_back(std::move(rule));
     }
   }
 
@@ -159,10 +163,15 @@ class Compiler {
                   std::string{allow != nullptr ? "both" : "neither"} + " \"allow\" " +
                       (allow != nullptr ? "and" : "nor") + " \"deny\"" + where + "; write exactly one");
     out.action = allow != nullptr ? Action::kAllow : Action::kDeny;
-    if (allow != nullptr) targets(*allow, "\"allow\"" + where, out.to);
-    if (deny != nullptr) targets(*deny, "\"deny\"" + where, out.to);
-    if (const Node* except = find(map, "except")) targets(*except, "\"except\"" + where, out.except);
+    if (allow != nullptr) targets(*allow, "\"allow\"" + where, true, out.to);
+    if (deny != nullptr) targets(*deny, "\"deny\"" + where, false, out.to);
+    if (const Node* except = find(map, "except")) targets(*except, "\"except\"" + where, false, out.except);
     ports(find(map, "ports"), "\"ports\"" + where, out);
+    if (const Node* node = find(map, "limits")) {
+      out.limits = limits(map, *node, where);
+      if (deny != nullptr)
+        fail(Code::kNoMeaning, key_of(map, "limits"), "\"limits\"" + where + " do nothing: it denies");
+    }
     return out;
   }
 
@@ -180,22 +189,35 @@ class Compiler {
       if (is_kind(item, Node::Kind::kScalar, "an item of " + what)) visit(item);
   }
 
-  void targets(const Node& node, const std::string& what, Targets& out) {
+  void targets(const Node& node, const std::string& what, bool opens, Targets& out) {
     each(node, what, [&](const Node& item) {
       const auto value = parse_destination(item.text);
       if (!value) return fail(value.error().code, item, value.error().message);
       if (const auto* prefix = std::get_if<net::Prefix>(&*value)) {
         out.prefixes.push_back(*prefix);
-        if (const auto why = never_reached(*prefix); !why.empty())
-          fail(Code::kNeverReached, item, net::to_string(*prefix) + " is " + why);
+        const auto why = direction_ == Direction::kEgress ? never_reached(*prefix)
+                         : opens                          ? never_comes(*prefix)
+                                                          : "";
+        if (!why.empty()) fail(Code::kNeverReached, item, net::to_string(*prefix) + " is " + why);
         return;
       }
       const auto words = std::get<WordSet>(*value);
-      if (role_ == FileRole::kTenant && is_guarded(words))
+      if (direction_ == Direction::kIngress) {
+        if (const auto why = no_source(words); !why.empty())
+          return fail(words.contains(Word::kGuests) ? Code::kNotSupportedYet : Code::kNoMeaning, item,
+                      quote(item.text) + why);
+      } else if (role_ == FileRole::kTenant && is_guarded(words))
         return fail(Code::kOperatorOnly, item,
                     "only the first (the operator's) file may name " + quote(item.text));
       out.words.add(words);
     });
+  }
+
+  static std::string no_source(WordSet words) {
+    if (words.contains(Word::kGuests)) return " in ingress is not supported yet in this version";
+    if (words.contains(Word::kDns) || words.contains(Word::kMetadata))
+      return " starts no connections; in ingress write host, onlink, private, internet, any or addresses";
+    return {};
   }
 
   static bool is_guarded(WordSet words) {
@@ -210,12 +232,57 @@ class Compiler {
     each(*node, what, [&](const Node& item) {
       const auto range = parse_ports(item.text);
       if (!range) return fail(range.error().code, item, range.error().message);
+      if (direction_ == Direction::kIngress && range->protocol == flow::Protocol::kIcmpEcho)
+        return fail(Code::kNoMeaning, item, "\"icmp/echo\" has no port to publish; write tcp or udp");
       out.ports.push_back(*range);
     });
   }
 
+  static const Node& key_of(const Node& map, std::string_view key) {
+    for (const Node& node : map.keys)
+      if (node.text == key) return node;
+    return map;
+  }
+
+  Limits limits(const Node& owner, const Node& map, const std::string& where) {
+    Limits out;
+    out.at = key_of(owner, "limits").at;
+    if (!is_kind(map, Node::Kind::kMap, "\"limits\"" + where)) return out;
+    check_keys(map, " in \"limits\"" + where, kLimitKeys, kLaterLimitKeys);
+    if (map.items.empty())
+      fail(Code::kEmptyList, map, "\"limits\"" + where + " is empty; name a limit or remove the key");
+    limit(map, "connections", parse_connections, out.connections);
+    limit(map, "new", parse_new_flows, out.fresh);
+    limit(map, "rate", parse_rate, out.rate);
+    limit(map, "bytes", parse_volume, out.bytes);
+    return out;
+  }
+
+  template <class Value, class Parse>
+  void limit(const Node& map, std::string_view key, Parse&& parse, Value& out) {
+    const Node* node = find(map, key);
+    if (node == nullptr || !is_kind(*node, Node::Kind::kScalar, quote(key))) return;
+    if (const auto value = parse(node->text))
+      out = *value;
+    else
+      fail(value.error().code, *node, value.error().message);
+  }
+
+  // What the whole guest may not reach, no rule can.
+  void warn_of_looser(const Ruleset& file) {
+    for (const auto* rules : {&file.egress, &file.ingress})
+      for (const Rule& rule : *rules)
+        if (const auto which = looser(rule.limits, file.limits); !which.empty())
+          report_.add(Code::kLooserLimit, rule.limits.at,
+                      quote(which) + " of rule " + quote(rule.name) +
+                          " is never reached: the file's own in line " + std::to_string(file.limits.at.line) +
+                          " is lower");
+  }
+
   FileRole role_;
   Report& report_;
+  Direction direction_ = Direction::kEgress;    // of the list being read
+  std::map<std::string, std::uint32_t> names_;  // of rules, with their lines
 };
 
 }  // namespace

@@ -16,6 +16,9 @@
 //   no-rule).
 //                   An enforcing file's deny is final, an audit file's is noted.
 // The built-in DNS forwarder is no address of the host's network: it skips 2-4 and needs the word `dns`.
+//
+// decide_ingress() is the same for a connection from outside to a published port; decide_ingress.cc has its
+// order.
 #pragma once
 
 #include <array>
@@ -85,10 +88,11 @@ struct Decision {
   bool allow = false;
   Reason reason = Reason::kEngineError;
   std::int16_t layer = kFloor;  // file index whose word is final; kFloor; for an allow the last file
-  std::int16_t rule = kNoRule;  // index in that file's egress list
+  std::int16_t rule = kNoRule;  // index in that file's list of this direction
+  Direction direction = Direction::kEgress;
   flow::RefuseHow how = flow::RefuseHow::kReject;  // meaningless when allowed
-  DstClass dst_class = DstClass::kUnknown;
-  std::uint8_t would_deny = 0;  // bit i: audit-mode file i said no
+  DstClass dst_class = DstClass::kUnknown;         // of the remote end
+  std::uint8_t would_deny = 0;                     // bit i: audit-mode file i said no
   // The rule each file decided by; kNoRule for files without a match or not asked.
   std::array<std::int16_t, PolicySet::kMaxFiles> rules{kNoRule, kNoRule, kNoRule, kNoRule,
                                                        kNoRule, kNoRule, kNoRule, kNoRule};
@@ -96,5 +100,10 @@ struct Decision {
 };
 
 [[nodiscard]] Decision decide(const PolicySet& policy, const flow::Tuple& tuple, const HostFacts& facts);
+// `tuple.remote` is the peer as the listening socket saw it, `tuple.guest` where the forward leads; rules
+// match the peer's address and the guest's port. Facts: `source_assigned` says that the target is the guest's
+// address, `dial` and `embedded` are about the peer.
+[[nodiscard]] Decision decide_ingress(const PolicySet& policy, const flow::Tuple& tuple,
+                                      const HostFacts& facts);
 
 }  // namespace cordon::policy

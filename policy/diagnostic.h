@@ -34,9 +34,13 @@ enum class Code : std::uint16_t {
   kBadPort = 211,
   kReversedRange = 212,
   kEmptyList = 213,
-  kBadText = 214,   // description
-  kShadowed = 301,  // warnings from here
+  kBadText = 214,  // description
+  kBadLimit = 215,
+  kNoMeaning = 216,        // a word, port or limit that can do nothing where it stands
+  kRatesInTwoFiles = 217,  // in rules
+  kShadowed = 301,         // warnings from here
   kNeverReached = 302,
+  kLooserLimit = 303,
 };
 [[nodiscard]] constexpr bool is_warning(Code code) { return static_cast<std::uint16_t>(code) >= 300; }
 

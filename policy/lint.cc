@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "core/flow/gate.h"
+#include "policy/limit_scopes.h"
 #include "policy/special_purpose.h"
 
 namespace cordon::policy {
@@ -57,18 +59,65 @@ std::string never_reached(const net::Prefix& prefix) {
   return {};
 }
 
-void report_shadowed(const Ruleset& ruleset, Report& report) {
-  for (std::size_t j = 1; j < ruleset.egress.size(); ++j) {
+std::string never_comes(const net::Prefix& prefix) {
+  const net::IpAddress& address = prefix.address();
+  if (prefix.length() >= 8 && net::is_loopback(address))
+    return "loopback; a connection from there is the host's own, which only the word `host` lets in";
+  if (net::is_link_local(address) && prefix.length() >= 10 && kind_of(address) == AddressKind::kFloor)
+    return {};  // a neighbour, once it is no destination
+  return never_reached(prefix);
+}
+
+std::string_view looser(const Limits& rule, const Limits& file) {
+  const auto above = [](auto mine, auto whole) { return whole != 0 && mine > whole; };
+  if (above(rule.connections, file.connections)) return "connections";
+  if (rule.fresh.seconds == file.fresh.seconds && above(rule.fresh.count, file.fresh.count)) return "new";
+  if (above(rule.rate, file.rate)) return "rate";
+  return above(rule.bytes, file.bytes) ? "bytes" : "";
+}
+
+void check_rates(std::span<const Ruleset> files, std::size_t index, Report& report) {
+  const auto rule_with_rate = [](const Ruleset& file) -> const Rule* {
+    if (file.mode == Mode::kAudit) return nullptr;  // its limits are not applied
+    for (const auto* rules : {&file.egress, &file.ingress})
+      for (const Rule& rule : *rules)
+        if (rule.limits.rate != 0) return &rule;
+    return nullptr;
+  };
+  const Rule* here = rule_with_rate(files[index]);
+  if (here == nullptr) return;
+  for (std::size_t i = 0; i < index; ++i)
+    if (const Rule* other = rule_with_rate(files[i])) {
+      report.add(Code::kRatesInTwoFiles, here->limits.at,
+                 "rule " + quote(here->name) + " has a rate, and so has rule " + quote(other->name) + " in " +
+                     files[i].path + ":" + std::to_string(other->at.line) +
+                     "; rates in rules belong into one file, others may limit the rate at their head");
+      return;
+    }
+  if (count_shapers(files.first(index + 1)) > flow::kMaxShapers)
+    report.add(Code::kTooMany, here->limits.at,
+               "more than " + std::to_string(flow::kMaxShapers) + " rates in all files together");
+}
+
+namespace {
+
+void report_shadowed(const std::vector<Rule>& rules, Report& report) {
+  for (std::size_t j = 1; j < rules.size(); ++j) {
     for (std::size_t i = 0; i < j; ++i) {
-      const Rule& first = ruleset.egress[i];
-      const Rule& second = ruleset.egress[j];
-      if (!hides(first, second)) continue;
-      report.add(Code::kShadowed, second.at,
-                 "rule " + quote(second.name) + " can never match: all of it is decided by " +
-                     quote(first.name) + " in line " + std::to_string(first.at.line));
+      if (!hides(rules[i], rules[j])) continue;
+      report.add(Code::kShadowed, rules[j].at,
+                 "rule " + quote(rules[j].name) + " can never match: all of it is decided by " +
+                     quote(rules[i].name) + " in line " + std::to_string(rules[i].at.line));
       break;
     }
   }
+}
+
+}  // namespace
+
+void report_shadowed(const Ruleset& ruleset, Report& report) {
+  report_shadowed(ruleset.egress, report);
+  report_shadowed(ruleset.ingress, report);
 }
 
 }  // namespace cordon::policy

@@ -12,6 +12,7 @@
 
 #include "core/base/fd.h"
 #include "policy/compile.h"
+#include "policy/lint.h"
 #include "policy/yaml_reader.h"
 
 namespace cordon::policy {
@@ -53,6 +54,19 @@ std::optional<Ruleset> load_one(const Source& source, FileRole role, std::vector
   return ruleset;
 }
 
+// What can only be seen with all files in hand.
+bool fit_together(std::span<const Ruleset> files, std::span<const Source> sources,
+                  std::vector<Diagnostic>& diagnostics) {
+  bool good = true;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    Report report{sources[i].path, sources[i].text};
+    check_rates(files, i, report);
+    good = good && !report.has_errors();
+    append(diagnostics, report.take());
+  }
+  return good;
+}
+
 template <class Item, class Open>
 Loaded load_each(std::span<const Item> items, std::uint64_t generation, Open&& open) {
   Loaded out;
@@ -66,16 +80,19 @@ Loaded load_each(std::span<const Item> items, std::uint64_t generation, Open&& o
     return out;
   }
   std::vector<Ruleset> rulesets;
+  std::vector<Source> sources;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    const auto source = open(items[i]);
+    auto source = open(items[i]);
     if (!source) {
       out.diagnostics.push_back(source.error());
       continue;
     }
     if (auto one = load_one(*source, i == 0 ? FileRole::kOperator : FileRole::kTenant, out.diagnostics))
       rulesets.push_back(std::move(*one));
+    sources.push_back(std::move(*source));
   }
-  if (rulesets.size() == items.size()) out.policy = PolicySet{std::move(rulesets), generation};
+  if (rulesets.size() == items.size() && fit_together(rulesets, sources, out.diagnostics))
+    out.policy = PolicySet{std::move(rulesets), generation};
   return out;
 }
 

@@ -61,21 +61,44 @@ std::string to_string(const PortRange& range) {
   return out;
 }
 
+std::string to_string(const Limits& limits) {
+  std::string out;
+  const auto add = [&](std::string_view key, const std::string& value) {
+    out += (out.empty() ? "" : ", ") + std::string{key} + ": " + value;
+  };
+  if (limits.connections != 0) add("connections", std::to_string(limits.connections));
+  if (limits.fresh.count != 0)
+    add("new", std::to_string(limits.fresh.count) + (limits.fresh.seconds == 60 ? "/min" : "/s"));
+  if (limits.rate != 0) add("rate", std::to_string(limits.rate) + "B/s");
+  if (limits.bytes != 0) add("bytes", std::to_string(limits.bytes) + "B");
+  return "{" + out + "}";
+}
+
+namespace {
+
+std::string print(const Rule& rule) {
+  std::string out = "  - {name: \"" + rule.name + "\", " +
+                    (rule.action == Action::kAllow ? "allow: " : "deny: ") + list(rule.to);
+  if (!rule.except.empty()) out += ", except: " + list(rule.except);
+  std::string ports;
+  for (const auto& range : rule.ports) ports += (ports.empty() ? "" : ", ") + to_string(range);
+  out += ", ports: [" + ports + "]";
+  if (!rule.limits.empty()) out += ", limits: " + to_string(rule.limits);
+  return out + "}\n";
+}
+
+}  // namespace
+
 std::string print(const Ruleset& ruleset) {
   std::string out = "version: 1\nname: \"" + ruleset.name + "\"\n";
   if (!ruleset.description.empty()) out += "description: " + quoted(ruleset.description) + "\n";
   out += ruleset.mode == Mode::kAudit ? "mode: audit\n" : "mode: enforce\n";
   out += ruleset.drop ? "refuse: drop\n" : "refuse: reject\n";
-  if (ruleset.egress.empty()) return out + "egress: []\n";
-  out += "egress:\n";
-  for (const Rule& rule : ruleset.egress) {
-    out += "  - {name: \"" + rule.name + "\", " + (rule.action == Action::kAllow ? "allow: " : "deny: ") +
-           list(rule.to);
-    if (!rule.except.empty()) out += ", except: " + list(rule.except);
-    std::string ports;
-    for (const auto& range : rule.ports) ports += (ports.empty() ? "" : ", ") + to_string(range);
-    out += ", ports: [" + ports + "]}\n";
-  }
+  out += ruleset.egress.empty() ? "egress: []\n" : "egress:\n";
+  for (const Rule& rule : ruleset.egress) out += print(rule);
+  if (!ruleset.ingress.empty()) out += "ingress:\n";
+  for (const Rule& rule : ruleset.ingress) out += print(rule);
+  if (!ruleset.limits.empty()) out += "limits: " + to_string(ruleset.limits) + "\n";
   return out;
 }
 

@@ -10,6 +10,7 @@ namespace cordon::policy {
 
 [[nodiscard]] std::string print(const Ruleset& ruleset);
 [[nodiscard]] std::string to_string(
-    const PortRange& range);  // "tcp/443", "udp/8000-8100", "tcp", "icmp/echo"
+    const PortRange& range);                                // "tcp/443", "udp/8000-8100", "tcp", "icmp/echo"
+[[nodiscard]] std::string to_string(const Limits& limits);  // "{connections: 64, rate: 10000000B/s}"
 
 }  // namespace cordon::policy

@@ -12,6 +12,7 @@
 #include "core/flow/types.h"
 #include "core/net/prefix.h"
 #include "policy/document.h"
+#include "policy/limits.h"
 
 namespace cordon::policy {
 
@@ -63,13 +64,16 @@ struct PortRange {
 };
 
 enum class Action : std::uint8_t { kAllow, kDeny };
+// Who starts the flow: the guest, or a peer outside by a published port.
+enum class Direction : std::uint8_t { kEgress, kIngress };
 
 struct Rule {
   std::string name;
   Action action = Action::kDeny;
-  Targets to;
+  Targets to;  // the remote end: destinations in egress, sources in ingress
   Targets except;
   std::vector<PortRange> ports;  // never empty: the compiler writes the default out
+  Limits limits;                 // of the flows this rule admitted
   Position at;                   // of the rule in its file
 };
 
@@ -82,6 +86,11 @@ struct Ruleset {
   Mode mode = Mode::kEnforce;
   bool drop = false;  // refuse: drop
   std::vector<Rule> egress;
+  std::vector<Rule> ingress;
+  Limits limits;  // of all flows of the guest
+  [[nodiscard]] const std::vector<Rule>& rules(Direction direction) const {
+    return direction == Direction::kEgress ? egress : ingress;
+  }
 };
 
 // The files of one start, outermost first. Without any file everything is denied.

@@ -9,6 +9,10 @@ namespace {
 
 constexpr std::array<std::string_view, 8> kWordNames{"internet", "private",  "onlink", "host",
                                                      "guests",   "metadata", "dns",    "any"};
+constexpr std::uint64_t kMaxFlowLimit = 1'000'000;
+constexpr std::uint64_t kMinRate = 1'000;  // less than one packet a second is no rate
+constexpr std::uint64_t kMaxRate = 1'000'000'000'000;
+constexpr std::uint64_t kMaxVolume = 1'000'000'000'000'000'000;
 constexpr std::string_view kPortForms = "write tcp, udp, icmp/echo, tcp/443 or udp/8000-8100";
 
 std::optional<WordSet> parse_word(std::string_view text) {
@@ -55,6 +59,60 @@ std::optional<std::uint16_t> parse_port_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return value;
+}
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t bytes;
+};
+constexpr std::array kUnits = std::to_array<Unit>({{"B", 1},
+                                                   {"KB", 1'000},
+                                                   {"MB", 1'000'000},
+                                                   {"GB", 1'000'000'000},
+                                                   {"TB", 1'000'000'000'000},
+                                                   {"KiB", 1ULL << 10U},
+                                                   {"MiB", 1ULL << 20U},
+                                                   {"GiB", 1ULL << 30U},
+                                                   {"TiB", 1ULL << 40U}});
+
+std::unexpected<Problem> bad_limit(std::string message) {
+  return std::unexpected(Problem{Code::kBadLimit, std::move(message)});
+}
+
+// Digits only, without leading zeros; nullopt also when it does not fit.
+std::optional<std::uint64_t> parse_count(std::string_view text) {
+  std::uint64_t value = 0;
+  if (text.empty() || !std::ranges::all_of(text, is_digit) || (text.front() == '0' && text.size() > 1))
+    return std::nullopt;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{}) return std::nullopt;
+  return value;
+}
+
+// A whole number and a unit, from `lowest` to `highest` bytes; `whole` is what the file says.
+std::expected<std::uint64_t, Problem> parse_bytes(std::string_view text, std::string_view whole,
+                                                  std::string_view example, std::uint64_t lowest,
+                                                  std::uint64_t highest) {
+  const auto digits = text.find_first_not_of("0123456789");
+  const auto count = parse_count(text.substr(0, digits));
+  const auto unit = digits == std::string_view::npos ? std::string_view{} : text.substr(digits);
+  const auto found = std::ranges::find(kUnits, unit, &Unit::name);
+  if (digits == 0 || unit.empty() || (!count && text.front() == '0'))
+    return bad_limit(quote(whole) + " is not a whole number with a unit, as in " + std::string{example});
+  if (found == kUnits.end()) {
+    const auto alike = std::ranges::find_if(kUnits, [&](const Unit& u) {
+      return std::ranges::equal(u.name, unit, [](char a, char b) { return (a | 0x20) == (b | 0x20); });
+    });
+    return bad_limit(quote(unit) + " is no unit of bytes; write B, KB, MB, GB, TB or KiB, MiB, GiB, TiB" +
+                     (alike == kUnits.end() ? "" : "; did you mean \"" + std::string{alike->name} + "\"?"));
+  }
+  if (!count || *count > highest / found->bytes)
+    return bad_limit(quote(whole) + " is too much; leave the limit out if there is to be none");
+  if (*count * found->bytes < lowest)
+    return bad_limit(quote(whole) + " is too little to work with; " +
+                     (lowest == 1 ? "to allow nothing, write a rule that denies"
+                                  : "the least is " + std::to_string(lowest) + "B/s"));
+  return *count * found->bytes;
 }
 
 }  // namespace
@@ -116,6 +174,36 @@ std::expected<PortRange, Problem> parse_ports(std::string_view text) {
   range.first = *first;
   range.last = *last;
   return range;
+}
+
+std::expected<std::uint32_t, Problem> parse_connections(std::string_view text) {
+  const auto count = parse_count(text);
+  if (!count || *count == 0 || *count > kMaxFlowLimit)
+    return bad_limit(quote(text) + " is not a whole number of flows from 1 to " +
+                     std::to_string(kMaxFlowLimit));
+  return static_cast<std::uint32_t>(*count);
+}
+
+std::expected<NewFlows, Problem> parse_new_flows(std::string_view text) {
+  const auto slash = text.find('/');
+  const auto count = parse_count(text.substr(0, slash));
+  const auto unit = slash == std::string_view::npos ? std::string_view{} : text.substr(slash + 1);
+  if (!count || *count == 0 || *count > kMaxFlowLimit || (unit != "s" && unit != "min"))
+    return bad_limit(quote(text) +
+                     " is not a number of new flows per time; write 20/s or 60/min, from 1 to " +
+                     std::to_string(kMaxFlowLimit));
+  return NewFlows{.count = static_cast<std::uint32_t>(*count), .seconds = unit == "s" ? 1U : 60U};
+}
+
+std::expected<std::uint64_t, Problem> parse_rate(std::string_view text) {
+  constexpr std::string_view kExample = "10MB/s";
+  if (!text.ends_with("/s"))
+    return bad_limit(quote(text) + " is not a rate; write bytes per second, as in " + std::string{kExample});
+  return parse_bytes(text.substr(0, text.size() - 2), text, kExample, kMinRate, kMaxRate);
+}
+
+std::expected<std::uint64_t, Problem> parse_volume(std::string_view text) {
+  return parse_bytes(text, text, "2GB", 1, kMaxVolume);
 }
 
 }  // namespace cordon::policy

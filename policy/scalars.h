@@ -27,4 +27,10 @@ using DestinationValue = std::variant<WordSet, net::Prefix>;
 // "tcp", "udp", "icmp/echo", "tcp/443", "udp/8000-8100"
 [[nodiscard]] std::expected<PortRange, Problem> parse_ports(std::string_view text);
 
+// The values of `limits`: "64", "20/s" or "60/min", "10MB/s", "2GB".
+[[nodiscard]] std::expected<std::uint32_t, Problem> parse_connections(std::string_view text);
+[[nodiscard]] std::expected<NewFlows, Problem> parse_new_flows(std::string_view text);
+[[nodiscard]] std::expected<std::uint64_t, Problem> parse_rate(std::string_view text);
+[[nodiscard]] std::expected<std::uint64_t, Problem> parse_volume(std::string_view text);
+
 }  // namespace cordon::policy

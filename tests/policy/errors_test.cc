@@ -118,15 +118,15 @@ TEST_CASE("policy: errors of the file's own keys") {
 }
 
 TEST_CASE("policy: keys of the full grammar that are not in force yet are refused by name") {
-  for (const std::string_view key : {"expires", "ingress", "dns", "limits", "tests", "host", "guests",
-                                     "reload", "on_reload_error", "require_tenant_policy"}) {
+  for (const std::string_view key :
+       {"expires", "dns", "tests", "host", "guests", "reload", "on_reload_error", "require_tenant_policy"}) {
     CAPTURE(key);
     const std::string k{key};
     CHECK(messages({kHead + k + ": x\n"}) == "a.yaml:3:1: error P107: key \"" + k +
                                                  "\" is not supported yet in this version\n    3 | " + k +
                                                  ": x\n      | ^" + std::string(k.size() - 1, '~') + "\n");
   }
-  for (const std::string_view key : {"tls", "resolves_to", "named", "limits", "until", "log"}) {
+  for (const std::string_view key : {"tls", "resolves_to", "named", "until", "log"}) {
     CAPTURE(key);
     const std::string k{key};
     CHECK(messages({kHead + "egress:\n  - name: web\n    allow: internet\n    " + k + ": x\n"}) ==

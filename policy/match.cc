@@ -1,0 +1,128 @@
+#include "policy/match.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace cordon::policy {
+
+bool is_guarded(DstClass dst_class) {
+  return dst_class == DstClass::kHost || dst_class == DstClass::kGuests || dst_class == DstClass::kMetadata;
+}
+
+namespace {
+
+constexpr std::uint16_t kDnsPort = 53;
+constexpr std::uint16_t kDnsTlsPort = 853;  // also DNS over QUIC
+
+bool in_any(std::span<const net::Prefix> prefixes, const net::IpAddress& address) {
+  return std::ranges::any_of(prefixes, [&](const net::Prefix& p) { return p.contains(address); });
+}
+
+// A resolver outside, which the word `internet` does not open.
+bool is_foreign_dns(const Query& query) {
+  const auto port = query.tuple.remote.port.number();
+  return query.direction == Direction::kEgress && query.dst_class == DstClass::kInternet &&
+         query.tuple.protocol != flow::Protocol::kIcmpEcho && (port == kDnsPort || port == kDnsTlsPort);
+}
+
+// The service's port, wherever the service is.
+net::Port service_port(const Query& query) {
+  return query.direction == Direction::kEgress ? query.tuple.remote.port : query.tuple.guest.port;
+}
+
+std::optional<Word> word_of(DstClass dst_class) {
+  switch (dst_class) {
+    case DstClass::kInternet: return Word::kInternet;
+    case DstClass::kPrivate: return Word::kPrivate;
+    case DstClass::kOnlink: return Word::kOnlink;
+    case DstClass::kHost: return Word::kHost;
+    case DstClass::kGuests: return Word::kGuests;
+    case DstClass::kMetadata: return Word::kMetadata;
+    case DstClass::kDns: return Word::kDns;
+    case DstClass::kUnknown:
+    case DstClass::kDocumentation:
+    case DstClass::kSpecial: break;
+  }
+  return std::nullopt;
+}
+
+bool word_matches(WordSet words, const Query& query) {
+  const auto word = word_of(query.dst_class);
+  return word && words.contains(*word);
+}
+
+// In doubt a rule narrows. The embedded address decides what a wrapped destination is, so only it can satisfy
+// an allow, but either form satisfies a deny; and the other way round for `except`. An allow by `internet`
+// leaves DNS ports out (resolvers are reached through the forwarder or by address); a deny by `internet` does
+// not. An allow by address never reaches a guarded place; the forwarder is no address at all.
+bool covered(const Rule& rule, const Query& query) {
+  const bool allow = rule.action == Action::kAllow;
+  if (word_matches(rule.to.words, query) && !(allow && is_foreign_dns(query))) return true;
+  if (query.dst_class == DstClass::kDns || (allow && is_guarded(query.dst_class))) return false;
+  return in_any(rule.to.prefixes, query.remote.effective()) ||
+         (!allow && in_any(rule.to.prefixes, query.remote.dial));
+}
+
+bool excepted(const Rule& rule, const Query& query) {
+  if (word_matches(rule.except.words, query)) return true;
+  if (query.dst_class == DstClass::kDns) return false;
+  return in_any(rule.except.prefixes, query.remote.effective()) ||
+         (rule.action == Action::kAllow && in_any(rule.except.prefixes, query.remote.dial));
+}
+
+bool matches(const Rule& rule, const Query& query) {
+  return std::ranges::any_of(
+             rule.ports,
+             [&](const PortRange& p) { return p.contains(query.tuple.protocol, service_port(query)); }) &&
+         covered(rule, query) && !excepted(rule, query);
+}
+
+}  // namespace
+
+std::int16_t first_match(const Ruleset& file, const Query& query) {
+  const auto& rules = file.rules(query.direction);
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    if (matches(rules[i], query)) return static_cast<std::int16_t>(i);
+  return Decision::kNoRule;
+}
+
+bool allows(const Ruleset& file, const Query& query, std::int16_t rule) {
+  return rule != Decision::kNoRule &&
+         file.rules(query.direction)[static_cast<std::size_t>(rule)].action == Action::kAllow;
+}
+
+bool is_group_route(FibType fib) {
+  return fib == FibType::kBroadcast || fib == FibType::kAnycast || fib == FibType::kMulticast;
+}
+
+Decision denied(const PolicySet& policy, const Query& query, Reason reason) {
+  Decision decision{
+      .allow = false, .reason = reason, .direction = query.direction, .dst_class = query.dst_class};
+  decision.how = policy.drops() ? flow::RefuseHow::kDrop : flow::RefuseHow::kReject;
+  return decision;
+}
+
+Decision ask_files(const PolicySet& policy, const Query& query) {
+  auto decision = denied(policy, query, Reason::kNoRule);
+  const auto files = policy.files();
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const Ruleset& file = files[i];
+    const std::int16_t rule = first_match(file, query);
+    decision.rules[i] = rule;
+    const bool allowed = allows(file, query, rule);
+    if (!allowed && file.mode == Mode::kAudit)
+      decision.would_deny = static_cast<std::uint8_t>(decision.would_deny | (1U << i));
+    decision.layer = static_cast<std::int16_t>(i);
+    decision.rule = rule;
+    if (!allowed && file.mode == Mode::kEnforce) {
+      decision.reason = rule == Decision::kNoRule ? Reason::kNoRule : Reason::kRuleDeny;
+      return decision;
+    }
+  }
+  if (files.empty()) return decision;
+  decision.allow = true;
+  decision.reason = Reason::kNone;
+  return decision;
+}
+
+}  // namespace cordon::policy
