@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace cordon::sandbox {
 namespace {
@@ -20,7 +21,7 @@ Broker::Broker(BrokerOptions options, Judge& judge, base::Fd control)
     : options_(std::move(options)),
       judge_(judge),
       control_(std::move(control)),
-      table_(options_.max_slots),
+      table_(options_.max_workers * options_.max_slots),
       tokens_(options_.new_flows_burst) {}
 
 base::Result<void> Broker::watch(int fd, std::uint32_t events, std::uint64_t data) {
@@ -77,21 +78,26 @@ base::Result<bool> Broker::turn(int wait_ms) {
   if (count < 0 && errno != EINTR) return base::fail_errno("epoll_wait");
   const base::Instant now = base::monotonic_now();
   drained_ = false;
-  bool channel_readable = false;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     const auto slot = static_cast<std::uint32_t>(event.data.u64);
     switch (static_cast<Source>(slot)) {
       case Source::kControl: on_control(now); break;
-      case Source::kChannel:
-        if ((event.events & EPOLLOUT) != 0) flush_answers();
-        channel_readable = (event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
-        break;
       case Source::kJudge: drain(now); break;
-      default: on_connect_event(slot, static_cast<std::uint32_t>(event.data.u64 >> 32U)); break;
+      case Source::kChannel:
+      default:
+        if (const auto lane = lane_of_source(slot)) {
+          if (*lane >= lanes_.size()) break;  // dropped in this turn
+          if ((event.events & EPOLLOUT) != 0) flush_answers(*lane);
+          lanes_[*lane].readable = (event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
+        } else {
+          on_connect_event(slot, static_cast<std::uint32_t>(event.data.u64 >> 32U));
+        }
+        break;
     }
   }
-  if (channel_readable) on_channel(now);
+  for (std::uint32_t lane = 0; lane < lanes_.size(); ++lane)
+    if (std::exchange(lanes_[lane].readable, false)) on_channel(lane, now);
   if (!finished_.empty()) check_finished(now);
   tick(now);
   if (review_due()) review(now);
@@ -114,7 +120,7 @@ void Broker::on_control(base::Instant now) {
       return;
     }
     if (auto* fresh = std::get_if<control::NewTranslator>(&*message))
-      adopt_channel(std::move(fresh->channel), now);
+      adopt_channel(std::move(*fresh), now);
     else if (const auto* resolvers = std::get_if<control::Resolvers>(&*message))
       judge_.set_resolvers(resolvers->servers);
     else
@@ -122,64 +128,87 @@ void Broker::on_control(base::Instant now) {
   }
 }
 
-void Broker::adopt_channel(base::Fd channel, base::Instant now) {
-  drop_channel(now);
-  channel_.emplace(std::move(channel));
-  writable_watched_ = false;
-  if (!watch(channel_->poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kChannel))) channel_.reset();
+// The first channel of a translator ends all of the one before. A later one that does not follow its
+// predecessor belongs to a translator that is gone already: closing it tells its worker.
+void Broker::adopt_channel(control::NewTranslator fresh, base::Instant now) {
+  if (fresh.worker == 0) drop_channels(now);
+  if (fresh.worker != lanes_.size() || fresh.worker >= options_.max_workers) return;
+  const auto source = static_cast<std::uint32_t>(Source::kChannel) + fresh.worker;
+  if (watch(fresh.channel.get(), EPOLLIN, source))
+    lanes_.push_back({.channel = BrokerChannel{std::move(fresh.channel)}});
 }
 
-void Broker::drop_channel(base::Instant now) {
-  if (channel_) {
-    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, channel_->poll_fd(), nullptr);
-    channel_.reset();
-  }
-  answers_.clear();
+void Broker::drop_channels(base::Instant now) {
+  for (const Lane& lane : lanes_) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, lane.channel.poll_fd(), nullptr);
+  lanes_.clear();
   cut_all(now);
 }
 
-void Broker::watch_channel(bool writable) {
-  if (!channel_ || writable == writable_watched_) return;
-  writable_watched_ = writable;
+std::optional<std::uint32_t> Broker::lane_of_source(std::uint32_t source) {
+  const auto first = static_cast<std::uint32_t>(Source::kChannel);
+  if (source < first || source >= first + control::kMaxWorkers) return std::nullopt;
+  return source - first;
+}
+
+void Broker::watch_channel(std::uint32_t lane, bool writable) {
+  if (writable == lanes_[lane].writable_watched) return;
+  lanes_[lane].writable_watched = writable;
   epoll_event event{};
   // While answers wait, requests wait too: otherwise the translator could make the queue grow without end.
   event.events = writable ? EPOLLOUT : EPOLLIN;
-  event.data.u64 = static_cast<std::uint32_t>(Source::kChannel);
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, channel_->poll_fd(), &event);
+  event.data.u64 = static_cast<std::uint32_t>(Source::kChannel) + lane;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, lanes_[lane].channel.poll_fd(), &event);
 }
 
 void Broker::violation(Violation reason, base::Instant now) {
   ++counters_.violations;
   if (control_.send(control::KillTranslator{reason}) != SendStatus::kSent) stop_ = true;
-  drop_channel(now);
+  drop_channels(now);
 }
 
-void Broker::on_channel(base::Instant now) {
-  for (int i = 0; i < kMessagesPerTurn && channel_ && answers_.empty(); ++i) {
-    auto message = channel_->receive();
+void Broker::on_channel(std::uint32_t lane, base::Instant now) {
+  for (int i = 0; i < kMessagesPerTurn && lane < lanes_.size() && lanes_[lane].answers.empty(); ++i) {
+    auto message = lanes_[lane].channel.receive();
     if (message) {
-      on_message(*message, now);
+      on_message(lane, *message, now);
       continue;
     }
     if (message.error() == ReceiveStop::kViolation)
-      violation(channel_->violation(), now);
+      violation(lanes_[lane].channel.violation(), now);
     else if (message.error() == ReceiveStop::kClosed)
-      drop_channel(now);
+      drop_channels(now);
     return;
   }
 }
 
-void Broker::on_message(FromTranslator& message, base::Instant now) {
-  if (const auto* request = std::get_if<FlowRequest>(&message))
+void Broker::on_message(std::uint32_t lane, FromTranslator& message, base::Instant now) {
+  // From here on slots are the broker's; one outside of the lane's range stays outside of the table.
+  const auto ours = [&](flow::Id id) {
+    id.slot = id.slot < options_.max_slots ? lane * options_.max_slots + id.slot : table_.max_slots();
+    return id;
+  };
+  if (auto* request = std::get_if<FlowRequest>(&message)) {
+    request->id = ours(request->id);
     on_request(*request, now);
-  else if (const auto* close = std::get_if<FlowClose>(&message))
+  } else if (auto* close = std::get_if<FlowClose>(&message)) {
+    close->id = ours(close->id);
     on_close(*close, now);
-  else if (const auto* spoof = std::get_if<flow::SpoofReport>(&message))
+  } else if (const auto* spoof = std::get_if<flow::SpoofReport>(&message)) {
     judge_.on_spoof(*spoof, now);
-  else if (const auto* counters = std::get_if<CounterReport>(&message))
-    judge_.on_counters(counters->values, now);
-  else
+  } else if (const auto* counters = std::get_if<CounterReport>(&message)) {
+    lanes_[lane].counters = counters->values;
+    judge_.on_counters(summed_counters(), now);
+  } else {
     violation(Violation::kOffer, now);  // nothing is offered yet
+  }
+}
+
+// The workers' totals together: what a translator of one worker would report.
+CounterValues Broker::summed_counters() const {
+  CounterValues sum{};
+  for (const Lane& lane : lanes_)
+    for (std::size_t i = 0; i < sum.size(); ++i) sum.at(i) += lane.counters.at(i);
+  return sum;
 }
 
 void Broker::tick(base::Instant now) {
@@ -197,38 +226,42 @@ void Broker::tick(base::Instant now) {
   if (now >= path_due_) give_up_lost_paths(now);
 }
 
-SendStatus Broker::send(const Answer& answer) {
+SendStatus Broker::send(Lane& lane, const Answer& answer) {
+  const flow::Id theirs{answer.id.slot % options_.max_slots, answer.id.generation};
   switch (answer.kind) {
     case Answer::Kind::kGrant: {
       BrokerFlow* flow = table_.find(answer.id);
       if (flow == nullptr || flow->state != BrokerFlow::State::kGranted)
         return SendStatus::kSent;  // closed since
-      const SendStatus status = channel_->send_grant(answer.id, flow->socket.get(), answer.path_mtu, 0);
+      const SendStatus status = lane.channel.send_grant(theirs, flow->socket.get(), answer.path_mtu, 0);
       flow->grant_waits = status == SendStatus::kFull;
       return status;
     }
-    case Answer::Kind::kRefuse: return channel_->send_refuse(answer.id, answer.how);
-    case Answer::Kind::kRevoke: return channel_->send_revoke(answer.id, answer.how);
+    case Answer::Kind::kRefuse: return lane.channel.send_refuse(theirs, answer.how);
+    case Answer::Kind::kRevoke: return lane.channel.send_revoke(theirs, answer.how);
   }
   return SendStatus::kSent;
 }
 
 // A closed channel is noticed by its end-of-file, not here.
 void Broker::answer(const Answer& answer) {
-  if (!channel_) return;
-  if (answers_.empty() && send(answer) != SendStatus::kFull) return;
+  const std::uint32_t index = answer.id.slot / options_.max_slots;
+  if (index >= lanes_.size()) return;
+  Lane& lane = lanes_[index];
+  if (lane.answers.empty() && send(lane, answer) != SendStatus::kFull) return;
   if (BrokerFlow* flow = table_.find(answer.id); flow != nullptr && answer.kind == Answer::Kind::kGrant)
     flow->grant_waits = true;
-  answers_.push_back(answer);
-  watch_channel(true);
+  lane.answers.push_back(answer);
+  watch_channel(index, true);
 }
 
-void Broker::flush_answers() {
-  while (!answers_.empty() && channel_) {
-    if (send(answers_.front()) == SendStatus::kFull) return;
-    answers_.pop_front();
+void Broker::flush_answers(std::uint32_t index) {
+  Lane& lane = lanes_[index];
+  while (!lane.answers.empty()) {
+    if (send(lane, lane.answers.front()) == SendStatus::kFull) return;
+    lane.answers.pop_front();
   }
-  watch_channel(false);
+  watch_channel(index, false);
 }
 
 }  // namespace cordon::sandbox

@@ -20,6 +20,10 @@
 // broker_review.cc.
 //
 // Answers that find the channel full wait in order, and no further requests are read meanwhile.
+//
+// A translator has a channel for each of its workers. Slot numbers on a channel are its worker's own; inside
+// the broker a flow's slot is `worker * max_slots + slot`, put on and taken off where messages come and go,
+// so no worker can name another one's flows. When one channel ends, all of them do.
 #pragma once
 
 #include <array>
@@ -41,7 +45,8 @@
 namespace cordon::sandbox {
 
 struct BrokerOptions {
-  std::uint32_t max_slots = 65536;  // slot numbers a translator may use
+  std::uint32_t max_workers = 1;    // channels a translator may have
+  std::uint32_t max_slots = 65536;  // slot numbers each of them may use
   std::uint32_t max_flows = 16384;  // live and pending together
   std::uint32_t max_pending = 4096;
   double new_flows_per_second = 50'000;
@@ -90,17 +95,28 @@ class Broker {
     flow::RefuseHow how;
     std::uint32_t path_mtu;
   };
-  enum class Source : std::uint32_t { kControl = 0xfffffff0U, kChannel, kJudge };
+  // kChannel: the first of kMaxWorkers values.
+  enum class Source : std::uint32_t { kControl = 0xfffffff0U, kJudge, kChannel = 0xffffff00U };
+  // One worker of the translator.
+  struct Lane {
+    BrokerChannel channel;
+    std::deque<Answer> answers{};  // found the channel full
+    CounterValues counters{};      // its last report
+    bool writable_watched = false;
+    bool readable = false;  // in this turn
+  };
 
   // broker.cc: the loop and its sources
   base::Result<void> watch(int fd, std::uint32_t events, std::uint64_t data);
-  void watch_channel(bool writable);
+  [[nodiscard]] static std::optional<std::uint32_t> lane_of_source(std::uint32_t source);
+  void watch_channel(std::uint32_t lane, bool writable);
   void on_control(base::Instant now);
-  void on_channel(base::Instant now);
-  void on_message(FromTranslator& message, base::Instant now);
+  void on_channel(std::uint32_t lane, base::Instant now);
+  void on_message(std::uint32_t lane, FromTranslator& message, base::Instant now);
+  [[nodiscard]] CounterValues summed_counters() const;
   void violation(Violation reason, base::Instant now);
-  void adopt_channel(base::Fd channel, base::Instant now);
-  void drop_channel(base::Instant now);
+  void adopt_channel(control::NewTranslator fresh, base::Instant now);
+  void drop_channels(base::Instant now);
   void tick(base::Instant now);
   void drain(base::Instant now);
   [[nodiscard]] int wait_time(int wait_ms, base::Instant now) const;
@@ -132,18 +148,17 @@ class Broker {
   void end_flows(base::Instant now);
 
   void answer(const Answer& answer);
-  [[nodiscard]] SendStatus send(const Answer& answer);
-  void flush_answers();
+  [[nodiscard]] SendStatus send(Lane& lane, const Answer& answer);
+  void flush_answers(std::uint32_t lane);
 
   BrokerOptions options_;
   Judge& judge_;
   control::BrokerControl control_;
-  std::optional<BrokerChannel> channel_;
+  std::vector<Lane> lanes_;  // empty: no translator
   base::Fd epoll_;
   std::array<base::Fd, 2> datagram_offload_;
   BrokerTable table_;
   std::vector<flow::Id> finished_;  // have an outcome, wait for the second check at the end of the turn
-  std::deque<Answer> answers_;      // found the channel full
   std::vector<int> port_sockets_;   // scratch
   BrokerCounters counters_;
   double tokens_ = 0;
@@ -159,7 +174,6 @@ class Broker {
   std::uint32_t revoke_serial_ = 0;
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read
-  bool writable_watched_ = false;
   bool stop_ = false;
 };
 

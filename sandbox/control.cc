@@ -25,7 +25,7 @@ struct WireResolver {
   std::uint32_t scope_id = 0;
   std::array<std::uint8_t, 16> address{};
 };
-// `value`: serial, violation or number of resolvers, by type.
+// `value`: serial, violation, worker or number of resolvers, by type.
 struct Short {
   std::uint16_t version = kVersion;
   std::uint16_t type = 0;
@@ -92,7 +92,10 @@ std::expected<FromLauncher, ReceiveStop> BrokerControl::receive() {
   auto message = CORDON_TRY(receive_message(fd_.get(), AcceptFd::kAtMostOne));
   const auto type = static_cast<Type>(message.body.header.type);
   if (message.fd.valid() != (type == Type::kNewTranslator)) return std::unexpected(ReceiveStop::kViolation);
-  if (type == Type::kNewTranslator) return NewTranslator{std::move(message.fd)};
+  if (type == Type::kNewTranslator) {
+    if (message.body.header.value >= kMaxWorkers) return std::unexpected(ReceiveStop::kViolation);
+    return NewTranslator{std::move(message.fd), message.body.header.value};
+  }
   if (type == Type::kResolvers) return load_resolvers(message.body);
   if (type == Type::kStop) return Stop{};
   return std::unexpected(ReceiveStop::kViolation);
@@ -120,8 +123,8 @@ std::expected<FromBroker, ReceiveStop> LauncherControl::receive() {
   return std::unexpected(ReceiveStop::kViolation);
 }
 
-SendStatus LauncherControl::send_new_translator(int channel) {
-  const Short wire = make(Type::kNewTranslator);
+SendStatus LauncherControl::send_new_translator(int channel, std::uint32_t worker) {
+  const Short wire = make(Type::kNewTranslator, worker);
   return send_packet_with_fd(fd_.get(), bytes_of(wire), channel);
 }
 

@@ -1,12 +1,12 @@
 // Launcher <-> broker: few, small, fixed messages over a SEQPACKET pair (the broker's fd 3).
 //
-// launcher -> broker: NewTranslator with the broker's end of a fresh channel (at start, and after each
-// restart of the translator: the old channel is dead then); Resolvers, at start before NewTranslator and
-// whenever resolv.conf changes; Stop. broker -> launcher: Ready once the policy is compiled and the host
-// state is loaded; RevokeBegin/RevokeEnd around every operation on a socket that is shared with the
-// translator and could block (the launcher kills the translator when the End does not follow within 100 ms,
-// which is what unblocks the broker); KillTranslator on a protocol violation. The broker sends blocking (the
-// launcher never blocks on the broker), the launcher never waits.
+// launcher -> broker: NewTranslator with the broker's end of a fresh channel, one for each worker and in
+// order (at start, and after each restart of the translator: the old channels are dead then); Resolvers, at
+// start before NewTranslator and whenever resolv.conf changes; Stop. broker -> launcher: Ready once the
+// policy is compiled and the host state is loaded; RevokeBegin/RevokeEnd around every operation on a socket
+// that is shared with the translator and could block (the launcher kills the translator when the End does not
+// follow within 100 ms, which is what unblocks the broker); KillTranslator on a protocol violation. The
+// broker sends blocking (the launcher never blocks on the broker), the launcher never waits.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,7 @@ namespace cordon::sandbox::control {
 
 inline constexpr int kControlFd = 3;  // in broker: control; in translator: channel
 inline constexpr int kSecondFd = 4;   // in broker: audit sink; in translator: tap
+inline constexpr std::uint32_t kMaxWorkers = 16;
 inline constexpr base::Duration kRevokeLimit = std::chrono::milliseconds{100};
 
 struct Resolver {
@@ -37,6 +38,7 @@ inline constexpr std::size_t kMaxResolvers = 8;
 // launcher -> broker
 struct NewTranslator {
   base::Fd channel;
+  std::uint32_t worker = 0;
 };
 struct Resolvers {
   std::vector<Resolver> servers;  // at most kMaxResolvers; empty: the host has none
@@ -74,7 +76,7 @@ class LauncherControl {
  public:
   explicit LauncherControl(base::Fd fd) : fd_(std::move(fd)) {}
   [[nodiscard]] std::expected<FromBroker, ReceiveStop> receive();
-  [[nodiscard]] SendStatus send_new_translator(int channel);
+  [[nodiscard]] SendStatus send_new_translator(int channel, std::uint32_t worker = 0);
   [[nodiscard]] SendStatus send_resolvers(const Resolvers& resolvers);
   [[nodiscard]] SendStatus send_stop();
   [[nodiscard]] int poll_fd() const { return fd_.get(); }

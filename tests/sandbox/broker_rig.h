@@ -57,6 +57,7 @@ class FakeJudge : public Judge {
   std::vector<CutRecord> cuts;
   std::vector<flow::EndReason> ended;
   std::vector<flow::Volumes> volumes;
+  CounterValues counters{};
   int allowed = 0;
   int spoofs = 0;
 
@@ -105,7 +106,7 @@ class FakeJudge : public Judge {
     volumes.push_back(v);
   }
   void on_spoof(const flow::SpoofReport&, base::Instant) override { ++spoofs; }
-  void on_counters(const CounterValues&, base::Instant) override {}
+  void on_counters(const CounterValues& values, base::Instant) override { counters = values; }
   void on_tick(base::Instant) override {}
   [[nodiscard]] base::Instant tick_due() const override { return base::Instant::never(); }
 
