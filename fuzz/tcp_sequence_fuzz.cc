@@ -1,5 +1,6 @@
 // Stateful: the input is a configuration and a sequence of events for one connection. The invariants of
-// tests/tcp/invariants.h are checked after each event; the first violation aborts.
+// tests/tcp/invariants.h are checked after each event; the first violation aborts. The last byte chooses who
+// opens: kFromOutside, or else the guest.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -12,7 +13,10 @@ namespace {
 using cordon::net::SeqNum;
 using cordon::tcp::Config;
 using cordon::tcp::Segment;
+using cordon::tcp::State;
 using cordon::tcp::test::Checked;
+
+constexpr std::uint8_t kFromOutside = 0xa5;
 
 class Input {
  public:
@@ -58,6 +62,13 @@ Segment read_segment(Input& in, const Checked& c) {
     s.sack[i].left = c.snd_una() + in.distance();
     s.sack[i].right = s.sack[i].left + in.distance();
   }
+  if (c.state() == State::kSynSent) {  // mostly an answer
+    s.syn = (flags & 8U) == 0;
+    const std::uint8_t options = in.u8();
+    if ((options & 1U) != 0) s.mss = in.u16();
+    if ((options & 2U) != 0) s.window_scale = in.u8();
+    s.sack_permitted = (options & 4U) != 0;
+  }
   return s;
 }
 
@@ -98,8 +109,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if ((options & 16U) != 0) config.mss = in.u16();
   if ((options & 32U) != 0) config.max_super_segment = in.u16();
   config.ipv6 = (options & 64U) != 0;
-  Checked c{syn, config, cordon::base::Instant::from_nanos(1'000'000'000)};
-  if ((options & 128U) != 0) {  // straight to an established connection
+  constexpr auto kStart = cordon::base::Instant::from_nanos(1'000'000'000);
+  const bool from_outside = size > 0 && data[size - 1] == kFromOutside;
+  Checked c = from_outside ? Checked{syn.seq, config, kStart} : Checked{syn, config, kStart};
+  if ((options & 128U) != 0 && from_outside) {
+    c.drain();
+    syn.ack_flag = true;
+    syn.ack = config.isn + 1U;
+    c.segment(syn);
+  } else if ((options & 128U) != 0) {  // straight to an established connection
     c.granted();
     c.drain();
     c.segment({.seq = c.rcv_nxt(), .ack = c.snd_max(), .ack_flag = true, .window = syn.window});

@@ -14,12 +14,15 @@ constexpr base::Duration kIdle = std::chrono::minutes{30};
 constexpr base::Duration kProbeInterval = std::chrono::seconds{75};
 constexpr std::uint8_t kIdleProbes = 3;
 constexpr base::Duration kHalfOpenLimit = std::chrono::seconds{10};
+// A guest that is still starting is not refused: SYNs at 0, 1, 3, 7, 15, 31 and 63 s, then the peer is reset.
+constexpr base::Duration kAnswerLimit = std::chrono::seconds{75};
 
 constexpr bool legal_edge(State from, State to) {
   if (to == State::kClosed) return from != State::kClosed;
   switch (from) {
     case State::kSynReceived: return to == State::kSynAckSent;
-    case State::kSynAckSent: return to == State::kEstablished;
+    case State::kSynAckSent:
+    case State::kSynSent: return to == State::kEstablished;
     case State::kEstablished: return to == State::kGuestClosed || to == State::kHostClosed;
     case State::kGuestClosed: return to == State::kBothClosed;
     case State::kHostClosed: return to == State::kBothClosed || to == State::kTimeWait;
@@ -42,7 +45,23 @@ Connection::Connection(const Segment& syn, const Config& config, base::Instant n
       rcv_nxt_(syn.seq + 1U),
       rcv_adv_(syn.seq + 1U),
       credit_(config.initial_credit) {
-  negotiate(syn, config);
+  offer(config);
+  negotiate(syn);
+}
+
+Connection::Connection(const Config& config, base::Instant now)
+    : life_deadline_(now + kAnswerLimit),
+      last_guest_(now),
+      snd_una_(config.isn),
+      snd_nxt_(config.isn),
+      snd_max_(config.isn),
+      snd_right_(config.isn + 1U),
+      recover_(config.isn),
+      credit_(config.initial_credit),
+      state_(State::kSynSent),
+      guest_known_(false),
+      syn_due_(true) {
+  offer(config);
 }
 
 void Connection::enter(State next) {
@@ -64,7 +83,7 @@ Actions Connection::settle(Actions actions, base::Instant now) {
 
 void Connection::rearm(base::Instant now) {
   bool needed = false;
-  if (state_ == State::kSynAckSent) {
+  if (opening()) {
     needed = !syn_due_ && snd_nxt_ != snd_una_;
   } else if (synchronised()) {
     needed = snd_nxt_.after(snd_una_) || blocked();
@@ -119,7 +138,7 @@ Actions Connection::on_timer(base::Instant now) {
       enter(State::kClosed);
       actions.end = true;
     } else {
-      end_with_reset(actions);  // half open: the guest never acknowledged our SYN-ACK
+      end_with_reset(actions);  // half open: the guest never answered our SYN or SYN-ACK
     }
     return settle(actions, now);
   }

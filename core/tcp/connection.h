@@ -17,6 +17,10 @@
 // machine decides what of it is sent, resent (SACK scoreboard, RTO with back-off, fast retransmit) and
 // released.
 //
+// Either end may open. A guest's SYN waits in kSynReceived for the grant. A flow from outside starts in
+// kSynSent: the host's connection exists already, so its bytes wait in the kernel's socket until the guest
+// has answered.
+//
 // RFC list: 9293 (TCP), 7323 (window scale), 2018 and 6675 (SACK), 6298 (RTO), 5961 (challenge ACK), 6528
 // (ISN), 1122 4.2.2.17 (zero-window probes), 1122 4.2.3.4 / 9293 3.8.6.2 (silly window).
 #pragma once
@@ -36,6 +40,7 @@ namespace cordon::tcp {
 enum class State : std::uint8_t {
   kSynReceived,  // guest's SYN seen, the host connection is not granted yet: nothing is sent
   kSynAckSent,   // granted; SYN-ACK sent, waiting for its ACK
+  kSynSent,      // a flow from outside: our SYN is on its way to the guest
   kEstablished,  // data both ways
   kGuestClosed,  // guest's FIN taken; host may still send (CLOSE-WAIT)
   kHostClosed,   // host's EOF seen, our FIN follows the ring's last byte; guest may still send (FIN-WAIT-1/2)
@@ -93,6 +98,8 @@ struct Actions {
   bool reopen = false;  // with end: the segment was a fresh SYN for this 4-tuple in kTimeWait. Free the slot
                         // and hand the same segment in as a new flow
   bool reset_host = false;  // with end: the host side must see RST, not FIN
+  bool refuse = false;      // kSynSent: the segment belongs to no connection of ours (it acknowledges what we
+                            // never sent, or is a SYN of the guest's own). Answer it as a stray
   bool probe_host = false;  // guest keepalive: the driver asks for SO_KEEPALIVE semantics (already set by the
                             // broker; informative)
   bool transmit = false;    // next_transmit() has something (now)
@@ -100,9 +107,9 @@ struct Actions {
 
 // What became of a segment, for the driver's counters.
 enum class Verdict : std::uint8_t {
-  kTaken,      // all of it was looked at, though none, part or all of the payload may have been new
-  kNotReady,   // kSynReceived or kSynAckSent: only SYN repeats, RST and the ACK of our SYN-ACK mean anything
-  kDuplicate,  // wholly before rcv_nxt (includes keepalives): answered with an ACK
+  kTaken,          // all of it was looked at, though none, part or all of the payload may have been new
+  kNotReady,       // before kEstablished: only SYN repeats, RST and the answer to our own SYN mean anything
+  kDuplicate,      // wholly before rcv_nxt (includes keepalives): answered with an ACK
   kOutOfWindow,    // right of the window, or a RST not at rcv_nxt
   kUnexpectedSyn,  // SYN in a synchronised state: challenge ACK
   kNoAck,          // no ACK flag where one is required
@@ -132,6 +139,8 @@ class Connection {
  public:
   // A guest SYN (syn set, no ack, no rst, no fin; payload ignored: no TCP Fast Open) created the flow.
   Connection(const Segment& syn, const Config& config, base::Instant now);
+  // A flow from outside: its SYN is due at once.
+  Connection(const Config& config, base::Instant now);
 
   // --- broker's answers
   Actions on_granted(
@@ -175,12 +184,12 @@ class Connection {
   [[nodiscard]] std::uint32_t bytes_in_flight() const;
   [[nodiscard]] std::uint32_t promised()
       const;  // stash bytes this flow may need now: in-order bytes held + open window
-  [[nodiscard]] bool wants_host_data() const;  // false before the guest's ACK of our SYN-ACK and after EOF
+  [[nodiscard]] bool wants_host_data() const;  // false before the handshake is complete and after EOF
 
  private:
   // What next_transmit() would send now; computed without side effects so that Actions::transmit is never a
   // guess.
-  enum class PlanKind : std::uint8_t { kReset, kSynAck, kAck, kKeepalive, kProbe, kResend, kData };
+  enum class PlanKind : std::uint8_t { kReset, kSyn, kAck, kKeepalive, kProbe, kResend, kData };
   struct Plan {
     PlanKind kind = PlanKind::kAck;
     net::SeqNum seq;
@@ -196,8 +205,13 @@ class Connection {
   void on_idle(Actions& actions, base::Instant now);
   [[nodiscard]] bool synchronised() const { return state_ >= State::kEstablished && state_ < State::kClosed; }
   // handshake.cc
-  void negotiate(const Segment& syn, const Config& config);
+  void offer(const Config& config);
+  void negotiate(const Segment& syn);
   bool on_handshake_segment(const Segment& segment, SegmentResult& result, base::Instant now);
+  void on_answer_to_syn(const Segment& segment, SegmentResult& result, base::Instant now);
+  void complete_handshake(const Segment& segment, std::uint32_t window, base::Instant now);
+  // A SYN of ours, with or without ACK, is what we have to say now.
+  [[nodiscard]] bool opening() const { return state_ == State::kSynAckSent || state_ == State::kSynSent; }
   // receive.cc
   bool accept(const Segment& segment, SegmentResult& result, base::Instant now);
   bool accept_position(const Segment& segment, SegmentResult& result, base::Instant now);
@@ -279,6 +293,7 @@ class Connection {
   bool scaled_ = false;
   bool host_eof_ = false;
   bool fin_acked_ = false;
+  bool guest_known_ = true;  // its initial sequence number: false until it answered our SYN
   bool guest_fin_ = false;
   bool guest_closed_first_ = false;  // LAST-ACK, not CLOSING
   bool recovering_ = false;

@@ -1,4 +1,4 @@
-// The three-way handshake, seen from the side that answers.
+// The three-way handshake, from the side that answers and from the side that asks.
 #include <algorithm>
 
 #include "core/tcp/connection.h"
@@ -14,24 +14,33 @@ constexpr std::uint16_t kMinMss = 88;
 constexpr std::uint8_t kMaxScale = 14;  // RFC 7323 2.3
 }  // namespace
 
-void Connection::negotiate(const Segment& syn, const Config& config) {
+// Our half; what it means is known when the guest's half is: see negotiate().
+void Connection::offer(const Config& config) {
   our_mss_ = std::max(config.mss, kMinMss);
-  const std::uint16_t fallback = config.ipv6 ? kDefaultMss6 : kDefaultMss4;
-  const std::uint16_t theirs = syn.mss.value_or(0) == 0 ? fallback : *syn.mss;
+  mss_ = config.ipv6 ? kDefaultMss6 : kDefaultMss4;
+  max_super_ = config.max_super_segment;
+  rcv_shift_ = std::min(config.window_scale, kMaxScale);
+}
+
+void Connection::negotiate(const Segment& syn) {
+  const std::uint16_t theirs = syn.mss.value_or(0) == 0 ? mss_ : *syn.mss;
   mss_ = std::clamp(theirs, kMinMss, our_mss_);
   // Whole segments only, at least one.
-  max_super_ = std::max<std::uint32_t>(config.max_super_segment / mss_ * mss_, mss_);
+  max_super_ = std::max<std::uint32_t>(max_super_ / mss_ * mss_, mss_);
   scaled_ = syn.window_scale.has_value();
-  if (scaled_) {  // both or none (RFC 7323 2.2)
-    snd_shift_ = std::min(*syn.window_scale, kMaxScale);
-    rcv_shift_ = std::min(config.window_scale, kMaxScale);
-  }
+  // Both or none (RFC 7323 2.2).
+  snd_shift_ = scaled_ ? std::min(*syn.window_scale, kMaxScale) : std::uint8_t{0};
+  if (!scaled_) rcv_shift_ = 0;
   sack_ = syn.sack_permitted;
 }
 
-// kSynReceived and kSynAckSent. True when the segment completed the handshake and must be processed further.
+// Before kEstablished. True when the segment completed the handshake and must be processed further.
 bool Connection::on_handshake_segment(const Segment& segment, SegmentResult& result, base::Instant now) {
   result.verdict = Verdict::kNotReady;
+  if (state_ == State::kSynSent) {
+    on_answer_to_syn(segment, result, now);
+    return false;
+  }
   if (segment.rst) {
     // Before our SYN-ACK the guest may number its RST by either end of its SYN.
     if (segment.seq == rcv_nxt_ || (state_ == State::kSynReceived && segment.seq + 1U == rcv_nxt_)) {
@@ -61,6 +70,42 @@ bool Connection::on_handshake_segment(const Segment& segment, SegmentResult& res
   // RFC 9293 3.10.7.4: the position is judged before the ACK.
   if (!accept_position(segment, result, now)) return false;
   result.verdict = Verdict::kTaken;
+  complete_handshake(segment, std::uint32_t{segment.window} << snd_shift_, now);
+  return true;
+}
+
+// RFC 9293 3.10.7.3. Text and FIN that come with a SYN-ACK are left for the guest to send again: only Fast
+// Open, which we do not offer, sends text there.
+void Connection::on_answer_to_syn(const Segment& segment, SegmentResult& result, base::Instant now) {
+  if (segment.ack_flag && (segment.ack != snd_una_ + 1U || segment.ack.after(snd_max_))) {
+    result.verdict = Verdict::kBadAck;
+    result.actions.refuse = !segment.rst;
+    return;
+  }
+  if (segment.rst) {
+    if (!segment.ack_flag) return;  // it names nothing of ours (RFC 9293: dropped)
+    result.verdict = Verdict::kTaken;
+    return on_guest_reset(result.actions);
+  }
+  if (!segment.syn) return;
+  if (!segment.ack_flag) {
+    // The guest dials the very peer that dials it. Its own attempt is refused and ours goes on: should it
+    // have taken our SYN for the simultaneous open's second half, its SYN-ACK completes ours.
+    result.verdict = Verdict::kUnexpectedSyn;
+    result.actions.refuse = true;
+    return;
+  }
+  result.verdict = Verdict::kTaken;
+  const std::uint32_t promised = open_window();
+  rcv_nxt_ = segment.seq + 1U;
+  rcv_adv_ = rcv_nxt_ + promised;
+  guest_known_ = true;
+  negotiate(segment);
+  complete_handshake(segment, segment.window, now);  // a SYN's window is never scaled
+  ack_now();
+}
+
+void Connection::complete_handshake(const Segment& segment, std::uint32_t window, base::Instant now) {
   enter(State::kEstablished);
   if (rtt_timing_) rto_.sample(now - rtt_start_);
   rtt_timing_ = syn_due_ = false;
@@ -69,10 +114,9 @@ bool Connection::on_handshake_segment(const Segment& segment, SegmentResult& res
   snd_una_ = snd_nxt_ = snd_max_ = recover_ = segment.ack;
   snd_wl1_ = segment.seq;
   snd_wl2_ = segment.ack;
-  max_snd_wnd_ = static_cast<std::uint32_t>(segment.window) << snd_shift_;
-  snd_right_ = segment.ack + max_snd_wnd_;
+  max_snd_wnd_ = window;
+  snd_right_ = segment.ack + window;
   if (host_eof_) enter(State::kHostClosed);  // the remote end closed before the guest was ready
-  return true;
 }
 
 }  // namespace cordon::tcp

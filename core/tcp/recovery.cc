@@ -129,12 +129,12 @@ void Connection::detect_loss() {
   rexmit_ = snd_una_;
 }
 
-// Retransmission time-out, SYN-ACK repeat, or zero-window probe: whichever the situation means.
+// Retransmission time-out, SYN repeat, or zero-window probe: whichever the situation means.
 void Connection::on_retransmission_timeout(Actions& actions) {
   rto_deadline_ = base::Instant::never();
   if (!rto_.back_off()) return end_with_reset(actions);
   rtt_timing_ = false;  // Karn
-  if (state_ == State::kSynAckSent) {
+  if (opening()) {
     syn_due_ = true;
     return;
   }

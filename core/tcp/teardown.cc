@@ -51,8 +51,9 @@ Actions Connection::on_host_eof(base::Instant now) {
 
 // Our side ends it: the guest gets a RST (the driver pulls it once more), the host side too.
 void Connection::end_with_reset(Actions& actions) {
+  // A guest that never saw a SYN of ours has nothing to reset.
+  rst_due_ = guest_known_ || snd_max_ != snd_una_;
   enter(State::kClosed);
-  rst_due_ = true;
   actions.end = actions.reset_host = true;
 }
 

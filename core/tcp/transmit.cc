@@ -1,8 +1,8 @@
 // Host -> guest: what leaves next.
 //
-// Order: RST; SYN-ACK; ACKs that carry SACK or are counted as duplicates; probe; lost segments; new data and
-// FIN; a pure ACK when nothing carried it. Nagle is off: the host's bytes left their sender as they are. SACK
-// blocks ride on pure ACKs only, so a data segment's size never depends on options.
+// Order: RST; SYN or SYN-ACK; ACKs that carry SACK or are counted as duplicates; probe; lost segments; new
+// data and FIN; a pure ACK when nothing carried it. Nagle is off: the host's bytes left their sender as they
+// are. SACK blocks ride on pure ACKs only, so a data segment's size never depends on options.
 #include <algorithm>
 
 #include "core/tcp/connection.h"
@@ -25,9 +25,9 @@ bool Connection::blocked() const {
 
 std::optional<Connection::Plan> Connection::plan() const {
   if (rst_due_) return Plan{PlanKind::kReset, idle_seq(), 0, false};
-  if (state_ == State::kSynAckSent) {
+  if (opening()) {
     if (!syn_due_) return std::nullopt;
-    return Plan{PlanKind::kSynAck, snd_una_, 0, false};
+    return Plan{PlanKind::kSyn, snd_una_, 0, false};
   }
   if (!synchronised()) return std::nullopt;
   const Plan ack{PlanKind::kAck, idle_seq(), 0, false};
@@ -122,7 +122,7 @@ void Connection::commit(const Plan& plan, base::Instant now) {
       break;
     case PlanKind::kProbe: probe_due_ = false; break;  // snd_nxt stays: a probe is not in flight
     case PlanKind::kReset:
-    case PlanKind::kSynAck:
+    case PlanKind::kSyn:
     case PlanKind::kAck:
     case PlanKind::kKeepalive: return;
   }
@@ -139,21 +139,22 @@ void Connection::commit(const Plan& plan, base::Instant now) {
 std::optional<Transmit> Connection::next_transmit(base::Instant now) {
   const auto next = plan();
   if (!next) return std::nullopt;
-  Transmit out{.seq = next->seq, .ack = rcv_nxt_};
+  Transmit out{.seq = next->seq, .ack = rcv_nxt_, .ack_flag = guest_known_};
   switch (next->kind) {
     case PlanKind::kReset:
       rst_due_ = false;
       out.rst = true;
       return out;
-    case PlanKind::kSynAck:
+    case PlanKind::kSyn:
       rtt_timing_ = snd_max_ == snd_una_;  // only the first copy is timed
       rtt_start_ = now;
       snd_nxt_ = snd_max_ = snd_una_ + 1U;
       syn_due_ = false;
       out.syn = true;
       out.mss = our_mss_;
-      if (scaled_) out.window_scale = rcv_shift_;
-      out.sack_permitted = sack_;
+      // Our own SYN offers everything; a SYN-ACK only what the guest offered.
+      if (scaled_ || !guest_known_) out.window_scale = rcv_shift_;
+      out.sack_permitted = sack_ || !guest_known_;
       break;
     case PlanKind::kAck:
       if (sack_) {

@@ -24,13 +24,24 @@ class Checked {
     guest_shift_ = std::min<std::uint8_t>(syn.window_scale.value_or(0), 14);
     credit_ = config.initial_credit;
   }
+  // A flow from outside. `irs`: where the guest will start, as far as it keeps to it.
+  Checked(net::SeqNum irs, const Config& config, base::Instant start)
+      : now(start), tcp_(config, start), config_(config), irs_(irs), scaled_(false), guest_known_(false) {
+    credit_ = config.initial_credit;
+    last_state_ = State::kSynSent;
+    guest_right_ = config.isn;  // nothing but the SYN may leave
+  }
 
   Verdict segment(const Segment& s) {
     const bool waiting = tcp_.state() == State::kSynReceived;
+    const bool dialling = tcp_.state() == State::kSynSent;
     const auto r = tcp_.on_segment(s, now);
+    if (r.actions.refuse && (!dialling || s.rst || tcp_.state() != State::kSynSent))
+      fail("refuses a segment of its own");
+    if (dialling && tcp_.state() != State::kSynSent && tcp_.state() != State::kClosed) learn(s);
     const bool heard =
         r.verdict == Verdict::kTaken || r.verdict == Verdict::kNoRoom || r.verdict == Verdict::kAfterFin;
-    if (heard && !waiting && !s.rst) {
+    if (heard && !waiting && !dialling && !s.rst) {
       const net::SeqNum right = s.ack + (static_cast<std::uint32_t>(s.window) << guest_shift_);
       if (!right_known_ || right.after(guest_right_)) guest_right_ = right;
       right_known_ = true;
@@ -113,6 +124,19 @@ class Checked {
   void fail(const char* what) {
     if (violation_.empty()) violation_ = what;
   }
+  void learn(const Segment& s) {
+    if (!s.syn || !s.ack_flag || s.rst || s.ack != config_.isn + 1U || !sent_any_)
+      fail("took something else for the answer to its SYN");
+    guest_known_ = true;
+    irs_ = s.seq;
+    scaled_ = s.window_scale.has_value();
+    guest_shift_ = std::min<std::uint8_t>(s.window_scale.value_or(0), 14);
+    guest_right_ = s.ack + s.window;  // never scaled in a SYN
+    right_known_ = true;
+    // What the SYN offered, without a scale, holds from the guest's own start.
+    edge_ = rcv_nxt() + window_of_syn_;
+    edge_known_ = true;
+  }
   void take(const Segment& s, const Deliver& d) {
     if (fin_taken_) fail("delivers behind the guest's FIN");
     const net::SeqNum at = s.seq + d.offset;
@@ -157,7 +181,9 @@ class Checked {
     switch (from) {
       case State::kSynReceived: return to == State::kSynAckSent;
       // One segment may complete the handshake and bring a FIN, after the host's EOF.
-      case State::kSynAckSent: return to != State::kSynReceived && to != State::kTimeWait;
+      case State::kSynAckSent:
+        return to != State::kSynReceived && to != State::kTimeWait && to != State::kSynSent;
+      case State::kSynSent: return to == State::kEstablished || to == State::kHostClosed;
       case State::kEstablished: return to == State::kGuestClosed || to == State::kHostClosed;
       case State::kGuestClosed: return to == State::kBothClosed;
       case State::kHostClosed: return to == State::kBothClosed || to == State::kTimeWait;
@@ -176,7 +202,8 @@ class Checked {
   }
   void check(const Transmit& t) {
     if (tcp_.state() == State::kSynReceived) fail("speaks before the grant");
-    if (!t.ack_flag || t.ack != rcv_nxt()) fail("ACK is not current");
+    if (t.ack_flag != guest_known_ || (guest_known_ && t.ack != rcv_nxt())) fail("ACK is not current");
+    if (!guest_known_ && !sent_any_ && t.rst) fail("resets what the guest never heard of");
     if (tcp_.state() == State::kClosed) {
       if (!t.rst || rst_sent_) fail("speaks after the end");
       rst_sent_ = true;
@@ -184,6 +211,12 @@ class Checked {
     }
     if (t.rst) fail("RST on a live connection");
     const net::SeqNum end = t.seq + t.payload + (t.fin || t.syn ? 1U : 0U);
+    if (!guest_known_) {
+      if (!t.syn || t.payload > 0 || t.fin || t.seq != config_.isn)
+        fail("says more than SYN before the guest answered");
+      if (t.window > credit_) fail("promises more than the credit");
+      window_of_syn_ = t.window;
+    }
     if (!sent_any_ || end.after(snd_max_)) snd_max_ = end;
     sent_any_ = true;
     if (std::uint64_t{t.ring_offset} + t.payload > ring_) fail("sends beyond the ring");
@@ -197,6 +230,7 @@ class Checked {
     const std::uint8_t shift =
         t.syn || !scaled_ ? std::uint8_t{0} : std::min<std::uint8_t>(config_.window_scale, 14);
     const std::uint32_t unit = 1U << (scaled_ ? std::min<std::uint8_t>(config_.window_scale, 14) : 0U);
+    if (!guest_known_) return;
     const net::SeqNum edge = t.ack + (static_cast<std::uint32_t>(t.window) << shift);
     if (edge_known_ && edge_.distance_from(edge) >= static_cast<std::int32_t>(unit))
       fail("right edge moves left");
@@ -217,6 +251,8 @@ class Checked {
   Config config_;
   net::SeqNum irs_;
   bool scaled_;
+  bool guest_known_ = true;
+  std::uint32_t window_of_syn_ = 0;
   std::uint8_t guest_shift_ = 0;
   bool keep_ = false, eof_ = false, ended_ = false, fin_taken_ = false, rst_sent_ = false;
   bool right_known_ = false, edge_known_ = false, sent_any_ = false;

@@ -29,18 +29,21 @@ struct Options {
   std::uint32_t guest_window = 65535;
   unsigned loss = 0, duplicate = 0, reorder = 0, link_full = 0;  // in 1000
   std::uint32_t to_guest = 200'000, to_host = 200'000;
+  bool from_outside = false;                       // the machine opens
   unsigned guest_app_pace = 100, host_pace = 100;  // chance in 100 per millisecond that the reader reads
 };
 
 class World {
  public:
   explicit World(const Options& options)
-      : options_(options), random_(options.seed), machine_(syn(), config(), now_) {
+      : options_(options),
+        random_(options.seed),
+        machine_(options.from_outside ? Connection{config(), now_} : Connection{syn(), config(), now_}) {
     down_ = bytes(options.to_guest);
     up_ = bytes(options.to_host);
     stash_.resize(options.credit + 65536U);
     stash_known_.resize(stash_.size());
-    apply(machine_.on_granted(now_));
+    if (!options.from_outside) apply(machine_.on_granted(now_));
   }
 
   // Runs until both directions are complete and closed, or virtual time is over. Empty = all well.
@@ -262,13 +265,18 @@ class World {
     const Segment& s = p.segment;
     if (s.rst) return fail("the guest was reset");
     if (s.syn) {
-      if (g_.connected) return guest_ack();
-      g_.connected = true;
-      g_.una = g_.nxt = g_.max = guest_first();
-      g_.wnd_right = s.ack + s.window;
-      g_.our_shift = s.window_scale.value_or(0);
-      g_.rcv_nxt = g_.right = s.seq + 1U;
-      return guest_ack();
+      if (!g_.connected) {
+        g_.connected = true;
+        g_.una = g_.nxt = g_.max = guest_first();
+        g_.wnd_right = guest_first() + s.window;
+        g_.our_shift = options_.scale ? s.window_scale.value_or(0) : std::uint8_t{0};
+        g_.rcv_nxt = g_.right = s.seq + 1U;
+      }
+      if (s.ack_flag) return guest_ack();
+      Packet answer{.segment = syn(), .payload = {}};
+      answer.segment.ack_flag = true;
+      answer.segment.ack = s.seq + 1U;
+      return put(false, std::move(answer));
     }
     if (!g_.connected) return;
     guest_checks_sack(s);

@@ -12,8 +12,9 @@
 
 namespace cordon::tcp {
 inline doctest::String toString(State s) {
-  constexpr const char* kNames[] = {"kSynReceived", "kSynAckSent", "kEstablished", "kGuestClosed",
-                                    "kHostClosed",  "kBothClosed", "kTimeWait",    "kClosed"};
+  constexpr const char* kNames[] = {"kSynReceived", "kSynAckSent",  "kSynSent",
+                                    "kEstablished", "kGuestClosed", "kHostClosed",
+                                    "kBothClosed",  "kTimeWait",    "kClosed"};
   return kNames[static_cast<std::size_t>(s)];
 }
 inline doctest::String toString(Verdict v) {
@@ -31,7 +32,7 @@ using net::SeqNum;
 using namespace std::chrono_literals;
 
 struct Setup {
-  std::uint16_t guest_mss = 1000;
+  std::optional<std::uint16_t> guest_mss = std::uint16_t{1000};
   std::optional<std::uint8_t> guest_scale = std::nullopt;
   bool sack = true;
   std::uint16_t window = 60000;
@@ -40,19 +41,23 @@ struct Setup {
   std::uint32_t super_segment = 65415;
   std::uint32_t guest_isn = 1000;
   std::uint32_t our_isn = 5000;
+  bool ipv6 = false;
 };
 
 class Talk {
  public:
-  explicit Talk(const Setup& setup = {})
-      : setup_(setup),
-        tcp(syn(setup),
-            {.isn = SeqNum{setup.our_isn},
-             .mss = setup.our_mss,
-             .window_scale = 8,
-             .initial_credit = setup.credit,
-             .max_super_segment = setup.super_segment},
-            now) {}
+  explicit Talk(const Setup& setup = {}) : setup_(setup), tcp(syn(setup), config(setup), now) {}
+  struct FromOutside {};
+  Talk(FromOutside, const Setup& setup) : setup_(setup), tcp(config(setup), now) {}
+
+  static Config config(const Setup& setup) {
+    return {.isn = SeqNum{setup.our_isn},
+            .mss = setup.our_mss,
+            .window_scale = 8,
+            .initial_credit = setup.credit,
+            .max_super_segment = setup.super_segment,
+            .ipv6 = setup.ipv6};
+  }
 
   static Segment syn(const Setup& s) {
     return {.seq = SeqNum{s.guest_isn},
@@ -65,6 +70,14 @@ class Talk {
   [[nodiscard]] Segment syn() const { return syn(setup_); }
   [[nodiscard]] SeqNum guest(std::uint32_t byte) const { return SeqNum{setup_.guest_isn} + 1U + byte; }
   [[nodiscard]] SeqNum host(std::uint32_t byte) const { return SeqNum{setup_.our_isn} + 1U + byte; }
+
+  // The guest's answer to our SYN.
+  [[nodiscard]] Segment syn_ack() const {
+    Segment s = syn();
+    s.ack_flag = true;
+    s.ack = host(0);
+    return s;
+  }
 
   // Guest segments. `from`, `ack`: stream positions.
   [[nodiscard]] Segment text(std::uint32_t from, std::uint32_t length, std::uint32_t ack = 0) const {
@@ -148,6 +161,11 @@ inline Talk syn_received(const Setup& s = {}) { return Talk{s}; }
 inline Talk syn_ack_sent(const Setup& s = {}) {
   Talk t{s};
   (void)t.tcp.on_granted(t.now);
+  (void)t.expect();
+  return t;
+}
+inline Talk syn_sent(const Setup& s = {}) {
+  Talk t{Talk::FromOutside{}, s};
   (void)t.expect();
   return t;
 }

@@ -53,6 +53,29 @@ TEST_CASE("tcp transfer: bytes survive loss, duplication and reordering") {
   }
 }
 
+TEST_CASE("tcp transfer: a connection from outside is no different") {
+  for (const bool sack : {true, false}) {
+    for (const Case& c : {
+             Case{"clean", {.sack = sack, .from_outside = true}, 2s},
+             Case{"everything",
+                  {.sack = sack, .loss = 50, .duplicate = 50, .reorder = 200, .from_outside = true},
+                  300s},
+             Case{"no scaling", {.sack = sack, .scale = false, .loss = 10, .from_outside = true}, 60s},
+             Case{"wrap",
+                  {.guest_isn = 0xffffff00,
+                   .our_isn = 0xffffff00,
+                   .sack = sack,
+                   .loss = 20,
+                   .from_outside = true},
+                  120s},
+             Case{"empty",
+                  {.sack = sack, .loss = 100, .to_guest = 0, .to_host = 0, .from_outside = true},
+                  300s},
+         })
+      run(c);
+  }
+}
+
 TEST_CASE("tcp transfer: small, closed and unscaled windows") {
   for (const bool sack : {true, false}) {
     for (const Case& c : {
