@@ -64,7 +64,7 @@ struct SpoofReport {
   std::array<std::uint8_t, 6> mac{};
   std::array<std::uint8_t, 2> reserved{};
 };
-inline constexpr std::size_t kCounterCount = 48;
+inline constexpr std::size_t kCounterCount = 96;
 struct Counters {
   Header header;  // slot and generation zero
   std::uint32_t reserved = 0;

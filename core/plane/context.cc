@@ -36,7 +36,8 @@ Context::Context(const WorkerConfig& worker_config, link::Link& the_link, flow::
       stash_pool(config.limits.stash_bytes, kStashChunk),
       ready(config.limits.flows),
       starved(config.limits.flows),
-      gate_waiting(config.limits.flows) {}
+      gate_waiting(config.limits.flows),
+      declines_(kMaxDeclines) {}
 
 Context::~Context() {
   for (std::uint32_t slot = 0; slot < table.capacity() && table.size() > 0; ++slot) {
@@ -59,6 +60,24 @@ void Context::ask(std::uint32_t slot) {
     counters.add(Counter::kGateBusy);
     gate_waiting.push(slot);
   }
+}
+
+void Context::claim(std::uint32_t slot, std::uint32_t offer) {
+  counters.add(Counter::kFlowsInbound);
+  flows[slot].offer = offer;
+  if (!gate_waiting.empty() || !tell_gate(slot)) {
+    counters.add(Counter::kGateBusy);
+    gate_waiting.push(slot);
+  }
+}
+
+void Context::decline(std::uint32_t offer) {
+  counters.add(Counter::kFlowsDeclined);
+  if (waiting_declines_ == 0 && gate.decline(offer)) return;
+  counters.add(Counter::kGateBusy);
+  // The broker has no more offers open than the channel holds.
+  CORDON_CHECK(waiting_declines_ < kMaxDeclines);
+  declines_[(first_decline_ + waiting_declines_++) % kMaxDeclines] = offer;
 }
 
 bool Context::attach(std::uint32_t slot, base::Fd socket, std::uint32_t events) {
@@ -98,6 +117,10 @@ void Context::free_slot(std::uint32_t slot) {
 bool Context::tell_gate(std::uint32_t slot) {
   FlowCommon& flow = flows[slot];
   const flow::Id id = table.id(slot);
+  if (flow.offer != 0) {
+    if (!gate.claim(id, flow.offer)) return false;
+    flow.offer = 0;
+  }
   if (flow.phase == Phase::kAsking) {
     if (!gate.request(id, table.tuple(slot))) return false;
     flow.phase = Phase::kAsked;
@@ -109,6 +132,10 @@ bool Context::tell_gate(std::uint32_t slot) {
 }
 
 void Context::retry_gate() {
+  for (; waiting_declines_ > 0; --waiting_declines_) {
+    if (!gate.decline(declines_[first_decline_])) return;
+    first_decline_ = (first_decline_ + 1) % kMaxDeclines;
+  }
   while (const auto slot = gate_waiting.pop()) {
     if (!table.live(table.id(*slot)) || tell_gate(*slot)) continue;
     gate_waiting.push_front(*slot);

@@ -4,7 +4,8 @@
 // A flow's life as the gate sees it is its Phase. The gate's channel may be full at any moment: then the slot
 // waits in `gate_waiting` and keeps what it has to say, so that no request and no close is lost; a slot whose
 // close has not left yet stays in the table (and swallows packets) because its id is still known to the
-// broker.
+// broker. A flow from outside is open from the start; its claim waits the same way, and always leaves before
+// its close.
 #pragma once
 
 #include <sys/uio.h>
@@ -41,6 +42,7 @@ struct FlowCommon {
   Phase phase = Phase::kAsking;
   flow::CloseHow how = flow::CloseHow::kGraceful;
   flow::EndReason reason = flow::EndReason::kFin;
+  std::uint32_t offer = 0;  // from outside, and the claim has not left yet
   base::Fd socket;
   flow::Volumes volumes;
 };
@@ -59,6 +61,9 @@ class Context {
   void ask(std::uint32_t slot);
   // The socket arrived: registers it for `events`. False: epoll refused it.
   [[nodiscard]] bool attach(std::uint32_t slot, base::Fd socket, std::uint32_t events);
+  // A flow from outside: tells the gate that `slot` is its name from now on.
+  void claim(std::uint32_t slot, std::uint32_t offer);
+  void decline(std::uint32_t offer);
   // Ends the gate's and the kernel's part: epoll first, then the fd, then the message. The driver's part is
   // gone already.
   void close_slot(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason);
@@ -107,6 +112,12 @@ class Context {
  private:
   [[nodiscard]] net::IpAddress reporter(net::Family family) const;
   bool tell_gate(std::uint32_t slot);
+
+  // Declined offers that wait for room in the channel. The channel itself holds fewer messages than this.
+  static constexpr std::uint32_t kMaxDeclines = 4096;
+  base::Reserved<std::uint32_t> declines_;
+  std::uint32_t first_decline_ = 0;
+  std::uint32_t waiting_declines_ = 0;
 };
 
 }  // namespace cordon::plane

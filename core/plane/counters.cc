@@ -38,6 +38,8 @@ std::string_view name(Counter counter) {
     case Counter::kFlowsRefused: return "flows_refused";
     case Counter::kFlowsRevoked: return "flows_revoked";
     case Counter::kFlowsClosed: return "flows_closed";
+    case Counter::kFlowsInbound: return "flows_inbound";
+    case Counter::kFlowsDeclined: return "flows_declined";
     case Counter::kFlowsEvicted: return "flows_evicted";
     case Counter::kGateBusy: return "gate_busy";
     case Counter::kStaleEvents: return "stale_events";
@@ -45,6 +47,7 @@ std::string_view name(Counter counter) {
     case Counter::kStashRefused: return "stash_refused";
     case Counter::kFragmentsToGuest: return "fragments_to_guest";
     case Counter::kSpoofReports: return "spoof_reports";
+    case Counter::kDatagramsLate: return "datagrams_late";
     case Counter::kDatagramsLost: return "datagrams_lost";
     case Counter::kCount: break;
   }

@@ -47,6 +47,8 @@ enum class Counter : std::uint8_t {
   kFlowsRefused,
   kFlowsRevoked,
   kFlowsClosed,
+  kFlowsInbound,      // from outside, claimed
+  kFlowsDeclined,     // from outside, no room or the tuple is in use
   kFlowsEvicted,      // idle datagram flows ended to make room
   kGateBusy,          // channel full: the message waits
   kStaleEvents,       // event or answer for a slot that was reused
@@ -54,12 +56,13 @@ enum class Counter : std::uint8_t {
   kStashRefused,      // credit could not grow: the pool is reserved
   kFragmentsToGuest,  // datagrams cut into IP fragments for a small MTU
   kSpoofReports,
+  kDatagramsLate,  // reached an inbound flow's listener, not its socket
   kDatagramsLost,  // waited for a grant, then could not be sent
   kCount
 };
 
 inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::kCount);
-static_assert(kCounters <= 48);  // sandbox/messages.h kCounterCount
+static_assert(kCounters <= 96);  // sandbox/messages.h kCounterCount
 
 [[nodiscard]] std::string_view name(Counter counter);
 [[nodiscard]] constexpr bool is_frame_outcome(Counter counter) {

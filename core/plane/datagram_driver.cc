@@ -103,7 +103,8 @@ Counter DatagramDriver::on_echo(const wire::Packet& packet, const icmp::Echo& ec
 
 // --- life of a flow
 
-std::optional<std::uint32_t> DatagramDriver::new_flow(const flow::Tuple& tuple) {
+// A slot with a flow in it that nobody was told of yet.
+std::optional<std::uint32_t> DatagramDriver::open_flow(const flow::Tuple& tuple) {
   auto slot = context_.open_slot(tuple);
   if (!slot) {
     // Full: the flow of this protocol that was silent for longest may go, if it was silent long enough.
@@ -123,7 +124,12 @@ std::optional<std::uint32_t> DatagramDriver::new_flow(const flow::Tuple& tuple) 
   std::construct_at(&flows_[*slot], Flow{.frame = context_.frame_template(tuple, protocol),
                                          .activity = udp::Activity(context_.now)});
   context_.timers.arm(*slot, flows_[*slot].activity.deadline(limits_for(*slot)));
-  context_.ask(*slot);
+  return slot;
+}
+
+std::optional<std::uint32_t> DatagramDriver::new_flow(const flow::Tuple& tuple) {
+  const auto slot = open_flow(tuple);
+  if (slot) context_.ask(*slot);
   return slot;
 }
 

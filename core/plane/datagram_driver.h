@@ -36,6 +36,11 @@ class DatagramDriver {
 
   void on_grant(std::uint32_t slot, base::Fd socket);
   void on_refuse(std::uint32_t slot, flow::RefuseHow how);
+  // A flow from outside with its first datagram. False: no room, or the tuple is in use; the datagram is
+  // delivered by a flow that is open, all the same.
+  [[nodiscard]] bool on_inbound(flow::Inbound& inbound);
+  // One more datagram of such a flow that did not come by its socket.
+  void on_late_datagram(std::uint32_t slot, base::Bytes payload);
   void on_revoke(std::uint32_t slot, flow::RefuseHow how);
   void on_events(std::uint32_t slot, std::uint32_t events);
   void on_ready(std::uint32_t slot);
@@ -62,6 +67,7 @@ class DatagramDriver {
   };
   enum class Sent : std::uint8_t { kYes, kFull, kTooBig, kRefusedSegment, kClosed };
 
+  [[nodiscard]] std::optional<std::uint32_t> open_flow(const flow::Tuple& tuple);
   [[nodiscard]] std::optional<std::uint32_t> new_flow(const flow::Tuple& tuple);
   [[nodiscard]] bool hold(std::uint32_t slot, base::Bytes payload, std::uint16_t sequence,
                           std::uint8_t hop_limit);
@@ -85,6 +91,7 @@ class DatagramDriver {
   [[nodiscard]] std::optional<net::IpAddress> reporter_for(
       const icmp::ErrorReport& report, const flow::Tuple& tuple,
       const std::optional<net::Endpoint>& offender) const;
+  void deliver(std::uint32_t slot, base::Bytes payload);
   void to_guest(std::uint32_t slot, base::Bytes payload, std::size_t size);
   void flush_to_guest();
   void send_fragments(Flow& flow, base::Bytes payload);

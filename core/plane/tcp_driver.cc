@@ -58,7 +58,7 @@ Counter TcpDriver::on_segment(const flow::Tuple& tuple, const wire::Packet& pack
   tcp::Segment segment;
   if (!view || !read_segment(*view, segment)) return Counter::kDropMalformed;
   const auto found = context_.table.find(tuple);
-  if (!found) return new_flow(tuple, packet, segment);
+  if (!found) return new_flow(tuple, segment);
   const std::uint32_t slot = *found;
   if (context_.flows[slot].phase == Phase::kClosing) return Counter::kDropFlowClosing;
   Flow& flow = flows_[slot];
@@ -69,16 +69,14 @@ Counter TcpDriver::on_segment(const flow::Tuple& tuple, const wire::Packet& pack
   if (result.actions.reopen) {
     transmit(slot);
     // Only if the old one could go at once; otherwise the guest's SYN comes again.
-    if (!context_.table.find(tuple)) return new_flow(tuple, packet, segment);
+    if (!context_.table.find(tuple)) return new_flow(tuple, segment);
     return Counter::kDropFlowClosing;
   }
+  if (result.actions.refuse) return stray(tuple, segment);
   return Counter::kToTcpFlow;
 }
 
-Counter TcpDriver::new_flow(const flow::Tuple& tuple, const wire::Packet& packet,
-                            const tcp::Segment& segment) {
-  static_cast<void>(packet);
-  if (!segment.syn || segment.ack_flag || segment.rst || segment.fin) return stray(tuple, segment);
+std::optional<TcpDriver::Place> TcpDriver::open_place(const flow::Tuple& tuple) {
   ChunkPool& pool = context_.stash_pool;
   // The more is promised already, the less a new flow gets; it grows when it is busy and there is room.
   const std::uint32_t left = pool.total() - pool.promised();
@@ -86,27 +84,41 @@ Counter TcpDriver::new_flow(const flow::Tuple& tuple, const wire::Packet& packet
   if (left < pool.total() / 2) credit = std::min(credit, 16U << 10U);
   if (left < pool.total() / 4) credit = std::min(credit, kLeastCredit);
   const std::uint32_t chunks = pool.chunks_for(credit);
-  if (!pool.reserve(chunks)) return Counter::kDropTableFull;
+  if (!pool.reserve(chunks)) return std::nullopt;
   const auto slot = context_.open_slot(tuple);
-  if (!slot) {
-    pool.unreserve(chunks);
-    return Counter::kDropTableFull;
-  }
-  const std::uint16_t mss = segment_limit(tuple);
+  if (slot) return Place{*slot, credit, chunks};
+  pool.unreserve(chunks);
+  return std::nullopt;
+}
+
+TcpDriver::Flow& TcpDriver::start(const Place& place, const flow::Tuple& tuple,
+                                  const tcp::Connection& connection) {
+  Flow* const flow = std::construct_at(
+      &flows_[place.slot],
+      Flow{.connection = connection, .frame = context_.frame_template(tuple, wire::IpProtocol::kTcp)});
+  flow->ring_limit = context_.config.limits.ring_per_flow;
+  flow->credit = place.credit;
+  flow->reserved = place.chunks;
+  return *flow;
+}
+
+tcp::Config TcpDriver::config_for(const flow::Tuple& tuple, std::uint32_t credit) const {
   tcp::Config config;
   config.isn = initial_sequence(tuple);
-  config.mss = mss;
+  config.mss = segment_limit(tuple);
   config.initial_credit = credit;
   config.ipv6 = tuple.guest.address.is_v6();
-  if (!context_.capabilities.tso) config.max_super_segment = mss;
-  Flow* const flow = std::construct_at(&flows_[*slot],
-                                       Flow{.connection = tcp::Connection(segment, config, context_.now),
-                                            .frame = context_.frame_template(tuple, wire::IpProtocol::kTcp)});
-  flow->ring_limit = context_.config.limits.ring_per_flow;
-  flow->credit = credit;
-  flow->reserved = chunks;
-  flow->guest_isn = segment.seq.raw();
-  context_.ask(*slot);
+  if (!context_.capabilities.tso) config.max_super_segment = config.mss;
+  return config;
+}
+
+Counter TcpDriver::new_flow(const flow::Tuple& tuple, const tcp::Segment& segment) {
+  if (!segment.syn || segment.ack_flag || segment.rst || segment.fin) return stray(tuple, segment);
+  const auto place = open_place(tuple);
+  if (!place) return Counter::kDropTableFull;
+  Flow& flow = start(*place, tuple, tcp::Connection(segment, config_for(tuple, place->credit), context_.now));
+  flow.guest_isn = segment.seq.raw();
+  context_.ask(place->slot);
   return Counter::kNewFlow;
 }
 

@@ -17,6 +17,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "core/plane/context.h"
 #include "core/tcp/connection.h"
@@ -39,6 +40,8 @@ class TcpDriver {
 
   void on_grant(std::uint32_t slot, base::Fd socket, std::uint32_t ring_limit);
   void on_refuse(std::uint32_t slot, flow::RefuseHow how);
+  // A connection from outside: opens it towards the guest. False: no room, nothing was taken from `inbound`.
+  [[nodiscard]] bool on_inbound(flow::Inbound& inbound);
   void on_revoke(std::uint32_t slot);
   void on_events(std::uint32_t slot, std::uint32_t events);
   // From the ready list: go on reading and writing.
@@ -75,8 +78,16 @@ class TcpDriver {
   };
   static constexpr std::size_t kGather = 64;
 
-  [[nodiscard]] Counter new_flow(const flow::Tuple& tuple, const wire::Packet& packet,
-                                 const tcp::Segment& segment);
+  [[nodiscard]] Counter new_flow(const flow::Tuple& tuple, const tcp::Segment& segment);
+  // A slot with the memory of a new flow; nullopt: no room.
+  struct Place {
+    std::uint32_t slot;
+    std::uint32_t credit;
+    std::uint32_t chunks;
+  };
+  [[nodiscard]] std::optional<Place> open_place(const flow::Tuple& tuple);
+  Flow& start(const Place& place, const flow::Tuple& tuple, const tcp::Connection& connection);
+  [[nodiscard]] tcp::Config config_for(const flow::Tuple& tuple, std::uint32_t credit) const;
   [[nodiscard]] Counter stray(const flow::Tuple& tuple, const tcp::Segment& segment);
   void take_payload(std::uint32_t slot, const tcp::Deliver& deliver, base::Bytes payload);
   void write_gathered();

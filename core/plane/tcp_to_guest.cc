@@ -64,8 +64,10 @@ void TcpDriver::on_events(std::uint32_t slot, std::uint32_t events) {
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) flow.readable = true;
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) flow.hung_up = true;
   if ((events & (EPOLLOUT | EPOLLERR)) != 0) flow.writable = true;
-  // After the host's EOF nothing is read any more: an error then must be asked for.
-  if ((events & EPOLLERR) != 0 && flow.host_ended && !flow.ended) {
+  // Before the guest has answered our SYN, and after the host's EOF, nothing is read: an error then must be
+  // asked for.
+  const bool deaf = flow.host_ended || flow.connection.state() == tcp::State::kSynSent;
+  if ((events & EPOLLERR) != 0 && deaf && !flow.ended) {
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(context_.flows[slot].socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);

@@ -38,6 +38,7 @@ class Worker::Core {
 
   void on_grant(flow::Grant grant);
   void on_refuse(flow::Id id, flow::RefuseHow how);
+  void on_inbound(flow::Inbound inbound);
   void on_revoke(flow::Id id, flow::RefuseHow how);
   void on_gate_writable() { context_.retry_gate(); }
 
@@ -215,6 +216,18 @@ void Worker::Core::on_refuse(flow::Id id, flow::RefuseHow how) {
     datagrams_.on_refuse(id.slot, how);
 }
 
+void Worker::Core::on_inbound(flow::Inbound inbound) {
+  const flow::Tuple& tuple = inbound.tuple;
+  const bool v6 = tuple.guest.address.is_v6();
+  const bool reachable = (v6 ? context_.config.lan.v6 : context_.config.lan.v4).has_value() &&
+                         tuple.remote.address.is_v6() == v6;
+  bool claimed = false;
+  if (reachable && tuple.protocol == flow::Protocol::kTcp) claimed = tcp_.on_inbound(inbound);
+  if (reachable && tuple.protocol == flow::Protocol::kUdp) claimed = datagrams_.on_inbound(inbound);
+  // The socket closes here; the broker, whose dup is the last one, resets the peer.
+  if (!claimed) context_.decline(inbound.offer);
+}
+
 void Worker::Core::on_revoke(flow::Id id, flow::RefuseHow how) {
   if (!context_.table.live(id) || !context_.open(id.slot))
     return context_.counters.add(Counter::kStaleEvents);
@@ -240,6 +253,7 @@ void Worker::run() {
 }
 void Worker::stop() { core_->stopped = true; }
 void Worker::on_grant(flow::Grant grant) { core_->on_grant(std::move(grant)); }
+void Worker::on_inbound(flow::Inbound inbound) { core_->on_inbound(std::move(inbound)); }
 void Worker::on_refuse(flow::Id id, flow::RefuseHow how) { core_->on_refuse(id, how); }
 void Worker::on_revoke(flow::Id id, flow::RefuseHow how) { core_->on_revoke(id, how); }
 void Worker::on_gate_writable() { core_->on_gate_writable(); }

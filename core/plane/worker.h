@@ -54,6 +54,7 @@ class Worker final : public flow::GateEvents {
   // --- the gate's answers; to be called from a PollHandler
   void on_grant(flow::Grant grant) override;
   void on_refuse(flow::Id id, flow::RefuseHow how) override;
+  void on_inbound(flow::Inbound inbound) override;
   void on_revoke(flow::Id id, flow::RefuseHow how) override;
   void on_gate_writable() override;
 

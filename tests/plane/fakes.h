@@ -114,9 +114,21 @@ struct ListGate final : flow::Gate {
     closes.push_back({id, how, reason, volumes});
     return true;
   }
+  [[nodiscard]] bool claim(flow::Id id, std::uint32_t offer) override {
+    if (full) return false;
+    claims.push_back({id, offer});
+    return true;
+  }
+  [[nodiscard]] bool decline(std::uint32_t offer) override {
+    if (full) return false;
+    declines.push_back(offer);
+    return true;
+  }
   void report_spoof(const flow::SpoofReport& report) override { spoofs.push_back(report); }
   std::vector<std::pair<flow::Id, flow::Tuple>> requests;
   std::vector<Close> closes;
+  std::vector<std::pair<flow::Id, std::uint32_t>> claims;
+  std::vector<std::uint32_t> declines;
   std::vector<flow::SpoofReport> spoofs;
   bool full = false;
 };

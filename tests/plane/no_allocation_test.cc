@@ -129,3 +129,35 @@ TEST_CASE("plane: data both ways, new flows and refusals allocate nothing") {
   CHECK(allocations.load() == start);
   CHECK(gate.closes.size() == 1);
 }
+
+TEST_CASE("plane: flows from outside allocate nothing") {
+  auto link = std::make_unique<QuietLink>();
+  ListGate gate;
+  gate.claims.reserve(64);
+  gate.declines.reserve(64);
+  gate.closes.reserve(64);
+  TestClock clock;
+  Worker worker(config(), *link, gate, clock);
+  const auto payload = bytes_of("first");
+  std::array<std::array<int, 2>, 4> fds{};
+  for (auto& pair : fds) REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair.data()) == 0);
+  std::array<base::Fd, 4> peers;
+  const std::uint64_t before = allocations.load();
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    flow::Inbound inbound;
+    inbound.offer = i + 1;
+    inbound.tuple = tuple(i % 2 == 0 ? flow::Protocol::kTcp : flow::Protocol::kUdp);
+    inbound.socket = base::Fd(fds[i][0]);
+    peers[i] = base::Fd(fds[i][1]);
+    if (i % 2 == 1) inbound.first = payload;
+    worker.on_inbound(std::move(inbound));
+    worker.run_once(0ns);
+  }
+  clock.time = clock.time + 80s;
+  for (int i = 0; i < 4; ++i) worker.run_once(0ns);
+  CHECK(allocations.load() == before);
+  CHECK(gate.claims.size() == 2);
+  CHECK(gate.declines.size() == 2);
+  CHECK(gate.closes.size() == 2);
+  CHECK(link->sent >= 3);  // SYN and both datagrams
+}
