@@ -39,6 +39,7 @@ class Worker::Core {
   void on_grant(flow::Grant grant);
   void on_refuse(flow::Id id, flow::RefuseHow how);
   void on_inbound(flow::Inbound inbound);
+  void on_late_datagram(const flow::LateDatagram& datagram);
   void on_revoke(flow::Id id, flow::RefuseHow how);
   void on_gate_writable() { context_.retry_gate(); }
 
@@ -228,6 +229,13 @@ void Worker::Core::on_inbound(flow::Inbound inbound) {
   if (!claimed) context_.decline(inbound.offer);
 }
 
+void Worker::Core::on_late_datagram(const flow::LateDatagram& datagram) {
+  const flow::Id id = datagram.id;
+  if (!context_.table.live(id) || !context_.open(id.slot) || is_tcp(id.slot))
+    return context_.counters.add(Counter::kStaleEvents);
+  datagrams_.on_late_datagram(id.slot, datagram.payload);
+}
+
 void Worker::Core::on_revoke(flow::Id id, flow::RefuseHow how) {
   if (!context_.table.live(id) || !context_.open(id.slot))
     return context_.counters.add(Counter::kStaleEvents);
@@ -254,6 +262,7 @@ void Worker::run() {
 void Worker::stop() { core_->stopped = true; }
 void Worker::on_grant(flow::Grant grant) { core_->on_grant(std::move(grant)); }
 void Worker::on_inbound(flow::Inbound inbound) { core_->on_inbound(std::move(inbound)); }
+void Worker::on_late_datagram(const flow::LateDatagram& datagram) { core_->on_late_datagram(datagram); }
 void Worker::on_refuse(flow::Id id, flow::RefuseHow how) { core_->on_refuse(id, how); }
 void Worker::on_revoke(flow::Id id, flow::RefuseHow how) { core_->on_revoke(id, how); }
 void Worker::on_gate_writable() { core_->on_gate_writable(); }

@@ -55,6 +55,7 @@ class Worker final : public flow::GateEvents {
   void on_grant(flow::Grant grant) override;
   void on_refuse(flow::Id id, flow::RefuseHow how) override;
   void on_inbound(flow::Inbound inbound) override;
+  void on_late_datagram(const flow::LateDatagram& datagram) override;
   void on_revoke(flow::Id id, flow::RefuseHow how) override;
   void on_gate_writable() override;
 

@@ -352,6 +352,24 @@ TEST_CASE("plane inbound: a further first datagram goes by the flow that exists"
   CHECK(world.count(Counter::kDatagramsLate) == 1);
 }
 
+TEST_CASE("plane inbound: datagrams that reached the listener late are delivered while the flow lives") {
+  World world;
+  Outside peer(world, flow::Protocol::kUdp, 1);
+  peer.arrive("one");
+  const flow::Id id = world.gate.claims[0].first;
+  const auto two = bytes_of("two");
+  world.worker.on_late_datagram({id, two});
+  CHECK(udp_to_guest(world, peer.t) == "one");
+  CHECK(udp_to_guest(world, peer.t) == "two");
+  world.worker.on_revoke(id, flow::RefuseHow::kDrop);
+  world.worker.on_late_datagram({id, two});
+  world.worker.on_late_datagram({{id.slot, id.generation + 1}, two});
+  world.turn();
+  CHECK(world.link.output.empty());
+  CHECK(world.count(Counter::kDatagramsLate) == 1);
+  CHECK(world.count(Counter::kStaleEvents) == 2);
+}
+
 TEST_CASE("plane inbound: a first datagram above the guest's MTU comes in fragments") {
   World world;
   Outside peer(world, flow::Protocol::kUdp);
