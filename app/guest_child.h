@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include <utility>
+#include <vector>
 
 #include "app/options.h"
 #include "core/base/error.h"
@@ -25,17 +26,17 @@ class GuestChild {
   [[nodiscard]] static base::Result<GuestChild> start(const RunOptions& options);
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  // The tap, non-blocking, close-on-exec. Stays usable as long as the namespace lives.
-  [[nodiscard]] base::Fd take_tap() { return std::move(tap_); }
+  // The tap's queues, non-blocking, close-on-exec. Usable as long as the interface exists.
+  [[nodiscard]] std::vector<base::Fd> take_taps() { return std::move(taps_); }
   // Lets the command start. Fails only when the child is gone.
   [[nodiscard]] base::Result<void> go();
 
  private:
-  GuestChild(pid_t pid, base::Fd channel, base::Fd tap)
-      : pid_(pid), channel_(std::move(channel)), tap_(std::move(tap)) {}
+  GuestChild(pid_t pid, base::Fd channel, std::vector<base::Fd> taps)
+      : pid_(pid), channel_(std::move(channel)), taps_(std::move(taps)) {}
   pid_t pid_;
   base::Fd channel_;
-  base::Fd tap_;
+  std::vector<base::Fd> taps_;
 };
 
 }  // namespace cordon::app

@@ -105,24 +105,29 @@ base::Result<void> write_identity_maps(pid_t child) {
   return write_text(proc + "gid_map", only(::getegid()));
 }
 
-base::Result<base::Fd> make_tap() {
-  base::Fd tun{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
-  if (!tun) return base::fail("open", why_no_tun(errno));
-  ifreq request{};
-  std::strncpy(request.ifr_name, kGuestInterfaceName, IFNAMSIZ - 1);
-  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
-  if (::ioctl(tun.get(), TUNSETIFF, &request) != 0)
-    return base::fail_errno("create tap", std::string{kGuestInterfaceName} + " (TUNSETIFF)");
-  return tun;
+base::Result<std::vector<base::Fd>> make_taps(const std::string& name, unsigned queues) {
+  std::vector<base::Fd> taps;
+  for (unsigned i = 0; i < queues; ++i) {
+    base::Fd tun{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
+    if (!tun) return base::fail("open", why_no_tun(errno));
+    ifreq request{};
+    name.copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+    if (::ioctl(tun.get(), TUNSETIFF, &request) != 0)
+      return base::fail_errno("create tap", name + " (TUNSETIFF)");
+    taps.push_back(std::move(tun));
+  }
+  return taps;
 }
 
 base::Result<void> set_up_network(const GuestPlan& plan) {
-  const std::string settings = std::string{"ipv6/conf/"} + kGuestInterfaceName + "/";
-  if (!plan.ipv6) try_setting(settings + "disable_ipv6", "1");
+  const std::string settings = "ipv6/conf/" + plan.interface + "/";
+  // Said either way: the namespace's default may be the other one.
+  try_setting(settings + "disable_ipv6", plan.ipv6 ? "0" : "1");
   // Nobody else is on this wire: no address can be a duplicate and no router will announce itself.
   for (const char* quiet : {"accept_dad", "accept_ra", "router_solicitations", "autoconf"})
     try_setting(settings + quiet, "0");
-  netlink::GuestInterface interface{.name = kGuestInterfaceName,
+  netlink::GuestInterface interface{.name = plan.interface,
                                     .mac = plan.mac,
                                     .mtu = plan.mtu,
                                     .transmit_queue = kTransmitQueue,
@@ -132,12 +137,14 @@ base::Result<void> set_up_network(const GuestPlan& plan) {
     interface.addresses.push_back({family.address, family.prefix_length});
     interface.gateways.push_back(family.gateway);
   }
-  CORDON_TRY(netlink::configure(interface));
-  // Ping without privileges: for every group where all are mapped, else for our own.
+  return netlink::configure(interface);
+}
+
+void allow_ping() {
+  // For every group where all are mapped, else for our own.
   const auto own = std::to_string(::getegid());
   if (!write_text("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"))
     try_setting("ipv4/ping_group_range", own + " " + own);
-  return {};
 }
 
 }  // namespace cordon::app

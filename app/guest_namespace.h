@@ -5,14 +5,13 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "app/options.h"
 #include "core/base/error.h"
 #include "core/base/fd.h"
 
 namespace cordon::app {
-
-inline constexpr const char* kGuestInterfaceName = "eth0";  // what tools and images expect to find
 
 // New user, network, mount, ipc and uts namespaces. The error names the setting that forbids it.
 [[nodiscard]] base::Result<void> leave_for_own_namespaces();
@@ -21,11 +20,16 @@ inline constexpr const char* kGuestInterfaceName = "eth0";  // what tools and im
 // (root), else only the caller's own.
 [[nodiscard]] base::Result<void> write_identity_maps(pid_t child);
 
-// With a vnet header; offloads are the translator's business (core/link/tap_offloads.h).
-[[nodiscard]] base::Result<base::Fd> make_tap();
+// One descriptor for each queue of a new tap, with a vnet header; offloads are the translator's business
+// (core/link/tap_offloads.h). A descriptor keeps the network namespace it was opened in, not the one the
+// interface is moved to later.
+[[nodiscard]] base::Result<std::vector<base::Fd>> make_taps(const std::string& name, unsigned queues);
 
-// Configures lo and the tap; settles IPv6 quietly; allows ping sockets.
+// Configures lo and the tap; settles IPv6 quietly.
 [[nodiscard]] base::Result<void> set_up_network(const GuestPlan& plan);
+
+// Ping without privileges, as far as this process may allow it.
+void allow_ping();
 
 // Mounts a resolv.conf that names the guest's DNS addresses over the machine's, and covers the sockets of
 // host daemons that would resolve names behind the policy's back (systemd-resolved, nscd, avahi).

@@ -6,19 +6,24 @@
 #include <map>
 
 #include "app/option_values.h"
+#include "app/options_attach.h"
 
 namespace cordon::app {
 namespace {
 
 using Parsed = std::expected<Invocation, UsageError>;
+enum class Subject : std::uint8_t { kCommand, kNamespace };  // run, attach
 
 constexpr std::string_view kHelp =
     R"(Usage: cordon run [options] -- COMMAND [ARGUMENTS]
+       cordon attach [options] PID
+       cordon attach [options] --netns PATH|NAME
        cordon policy check FILE...
        cordon --help | --version
 
 Runs COMMAND in its own user and network namespace. Its traffic is carried to ordinary
 sockets of this machine; a policy decides every outbound flow before a packet leaves.
+attach gives an existing network namespace the same, until it ends or cordon is stopped.
 
 Policy and records
   --policy FILE          policy file; repeat it: every file must allow (default: internet only)
@@ -32,6 +37,15 @@ The guest's network
   --mac MAC              its hardware address
   --mtu N                1280 to 65520 (default: 65520)
   --no-ipv4, --no-ipv6   leave one family out
+  --ifname NAME          its interface (default: eth0)
+
+Which namespace (attach)
+  --netns PATH|NAME      a network namespace; a name is one of "ip netns"
+  --userns PATH          the user namespace to join for it (default: the one that owns it)
+
+Telling others
+  --ready-fd N           write "1" to this descriptor and close it when traffic can flow
+  --pid-file FILE        holds cordon's process id while it runs
 
 Limits and isolation
   --max-flows N          connections at a time, 16 to 65536 (default: 8192)
@@ -52,6 +66,8 @@ See cordon(1).
 struct RawOptions {
   std::vector<std::string> policy, addresses, gateways, dns;
   std::string audit_log, name, mac, mtu, max_flows, isolation, features, link_faults;
+  RawAttach attach;
+  RawStart start;
   bool no_ipv4 = false;
   bool no_ipv6 = false;
   bool verbose = false;
@@ -81,6 +97,11 @@ void declare(CLI::App& cli, RawOptions& raw) {
   text("--isolation", raw.isolation);
   text("--features", raw.features);
   text("--link-faults", raw.link_faults);
+  text("--netns", raw.attach.netns);
+  text("--userns", raw.attach.userns);
+  text("--ifname", raw.start.interface);
+  text("--ready-fd", raw.start.ready_fd);
+  text("--pid-file", raw.start.pid_file);
   cli.add_flag("--no-ipv4", raw.no_ipv4);
   cli.add_flag("--no-ipv6", raw.no_ipv6);
   cli.add_flag("--verbose", raw.verbose);
@@ -277,19 +298,45 @@ std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& opt
   return {};
 }
 
-Parsed from_raw(const RawOptions& raw, std::vector<std::string> command) {
+// What the words outside of options make of it: a command to run or a namespace to serve.
+std::expected<void, UsageError> fill_subject(Subject subject, const RawOptions& raw, const CLI::App& cli,
+                                             std::vector<std::string> command, RunOptions& options) {
+  const auto extras = cli.remaining();
+  for (const auto& word : extras)
+    if (word.starts_with('-') || subject == Subject::kCommand)
+      return std::unexpected(unknown_argument(cli, word));
+  if (subject == Subject::kNamespace) {
+    if (!command.empty())
+      return usage("'" + command.front() + "': cordon attach runs no command; cordon run does");
+    auto target = attach_target(raw.attach, extras);
+    if (!target) return std::unexpected(target.error());
+    options.attach = std::move(*target);
+    return {};
+  }
+  const char* const other = !raw.attach.netns.empty()    ? "--netns"
+                            : !raw.attach.userns.empty() ? "--userns"
+                                                         : nullptr;
+  if (other != nullptr) return usage(std::string{other} + " is for cordon attach; cordon run makes its own");
+  if (command.empty()) return usage("no command; give one after --, as in: cordon run -- sh");
+  options.command = std::move(command);
+  return {};
+}
+
+Parsed from_raw(Subject subject, const RawOptions& raw, const CLI::App& cli,
+                std::vector<std::string> command) {
   RunOptions options;
+  if (auto done = fill_subject(subject, raw, cli, std::move(command), options); !done)
+    return std::unexpected(done.error());
   auto guest = plan_guest(raw);
   if (!guest) return std::unexpected(guest.error());
   options.guest = std::move(*guest);
   if (auto done = fill_link(raw, options.guest); !done) return std::unexpected(done.error());
   if (auto done = fill_rest(raw, options); !done) return std::unexpected(done.error());
-  if (command.empty()) return usage("no command; give one after --, as in: cordon run -- sh");
-  options.command = std::move(command);
+  if (auto done = apply(raw.start, options); !done) return std::unexpected(done.error());
   return options;
 }
 
-Parsed parse_run(std::span<const std::string> arguments) {
+Parsed parse_run(Subject subject, std::span<const std::string> arguments) {
   // Everything after the first -- is the command's, whatever it looks like.
   const auto dashes = std::ranges::find(arguments, "--");
   std::vector<std::string> own{arguments.begin(), dashes};
@@ -311,9 +358,7 @@ Parsed parse_run(std::span<const std::string> arguments) {
   } catch (const CLI::ParseError& error) {
     return usage(std::string{error.what()});
   }
-  const auto extras = cli.remaining();
-  if (!extras.empty()) return std::unexpected(unknown_argument(cli, extras.front()));
-  return from_raw(raw, std::move(command));
+  return from_raw(subject, raw, cli, std::move(command));
 }
 
 Parsed parse_policy(std::span<const std::string> arguments) {
@@ -340,9 +385,10 @@ Parsed parse(std::span<const std::string> arguments) {
   const std::string& first = arguments.front();
   if (first == "--help" || first == "-h" || first == "help") return ShowText{std::string{kHelp}};
   if (first == "--version" || first == "-V") return ShowText{"cordon " CORDON_VERSION "\n"};
-  if (first == "run") return parse_run(arguments.subspan(1));
+  if (first == "run") return parse_run(Subject::kCommand, arguments.subspan(1));
+  if (first == "attach") return parse_run(Subject::kNamespace, arguments.subspan(1));
   if (first == "policy") return parse_policy(arguments.subspan(1));
-  const auto close = nearest(first, {"run", "policy", "--help", "--version"});
+  const auto close = nearest(first, {"run", "attach", "policy", "--help", "--version"});
   return usage("unknown command " + first +
                (close.empty() ? "; cordon --help lists them" : "; did you mean " + close + "?"));
 }

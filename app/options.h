@@ -34,6 +34,7 @@ struct GuestPlan {
   net::MacAddress gateway_mac;
   std::uint16_t mtu = 0;  // 1280..65520
   std::string name;       // in audit records; [a-z0-9-]{1,63}
+  std::string interface;  // the tap's name inside the guest
 
   // IPv4 first.
   [[nodiscard]] std::vector<FamilyPlan> families() const;
@@ -52,7 +53,18 @@ enum class Isolation : std::uint8_t { kBest, kStrict };
 enum class AuditTarget : std::uint8_t { kNone, kStderr, kFile };
 enum class Verbosity : std::uint8_t { kQuiet, kNormal, kVerbose };
 
+// The network namespace that `cordon attach` serves: of a process, or at a path.
+struct AttachTarget {
+  int pid = 0;         // 0: by path
+  std::string netns;   // a path; empty: by process
+  std::string userns;  // a path; empty: the user namespace that owns the network namespace
+};
+
+// `cordon run`, or `cordon attach` when `attach` has a value.
 struct RunOptions {
+  std::optional<AttachTarget> attach;
+  std::optional<int> ready_fd;            // told when traffic can flow; the launcher's business alone
+  std::string pid_file;                   // "": none
   std::vector<std::string> policy_files;  // --policy, in order
   AuditTarget audit_target = AuditTarget::kNone;
   std::string audit_path;  // for kFile
@@ -62,7 +74,7 @@ struct RunOptions {
   std::optional<link::Faults> link_faults;  // --link-faults: harm on purpose
   Features features;
   Verbosity verbosity = Verbosity::kNormal;
-  std::vector<std::string> command;  // never empty
+  std::vector<std::string> command;  // empty for attach, else never
 };
 
 struct PolicyCheckOptions {

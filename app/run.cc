@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 
+#include "app/announce.h"
+#include "app/attach_guest.h"
 #include "app/guest_child.h"
 #include "policy/audit_log.h"
 #include "policy/builtin.h"
@@ -64,6 +66,8 @@ class LauncherAudit {
         return "translator given up, no network any more: " + event.detail;
       case sandbox::LauncherEvent::Kind::kBrokerDied:
         return "broker ended, no network any more: " + event.detail;
+      case sandbox::LauncherEvent::Kind::kInterfaceGone:
+        return "interface gone, no network any more: " + event.detail;
     }
     return event.detail;
   }
@@ -71,14 +75,12 @@ class LauncherAudit {
   std::optional<policy::AuditLog> log_;
 };
 
-class Guest final : public sandbox::GuestStarter {
+class CommandGuest final : public sandbox::GuestStarter {
  public:
-  explicit Guest(const RunOptions& options) : options_(options) {}
+  explicit CommandGuest(const RunOptions& options) : options_(options) {}
   base::Result<Started> start() override {
     child_.emplace(CORDON_TRY(GuestChild::start(options_)));
-    Started started{.command = child_->pid(), .taps = {}};
-    started.taps.push_back(child_->take_tap());
-    return started;
+    return Started{.command = child_->pid(), .taps = child_->take_taps()};
   }
   base::Result<void> go() override { return child_->go(); }
 
@@ -86,6 +88,11 @@ class Guest final : public sandbox::GuestStarter {
   const RunOptions& options_;
   std::optional<GuestChild> child_;
 };
+
+std::unique_ptr<sandbox::GuestStarter> make_guest(const RunOptions& options) {
+  if (options.attach) return std::make_unique<AttachGuest>(options);
+  return std::make_unique<CommandGuest>(options);
+}
 
 int fail_line(const base::Error& error) {
   std::fprintf(stderr, "cordon: %s\n", base::describe(error).c_str());
@@ -106,6 +113,18 @@ std::vector<std::string> effective_policy_files(const RunOptions& options) {
 }
 
 int run(const RunOptions& options, const std::vector<std::string>& arguments) {
+  ReadyFd ready;
+  if (options.ready_fd) {
+    auto taken = ReadyFd::take(*options.ready_fd);
+    if (!taken) return fail_line(taken.error());
+    ready = std::move(*taken);
+  }
+  PidFile pid_file;
+  if (!options.pid_file.empty()) {
+    auto created = PidFile::create(options.pid_file);
+    if (!created) return fail_line(created.error());
+    pid_file = std::move(*created);
+  }
   auto audit = open_audit(options);
   if (!audit) return fail_line(audit.error());
   if (options.verbosity != Verbosity::kQuiet && effective_policy_files(options).empty())
@@ -120,9 +139,10 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   config.audit = std::move(*audit);
   config.verbose = options.verbosity == Verbosity::kVerbose;
   config.on_event = [&records](const sandbox::LauncherEvent& event) { records.note(event); };
-  Guest guest{options};
+  config.on_ready = [&ready] { ready.tell(); };
+  const auto guest = make_guest(options);
   sandbox::Launcher launcher{std::move(config)};
-  const auto status = launcher.run(guest);
+  const auto status = launcher.run(*guest);
   if (!status) return fail_line(status.error());
   return *status;
 }

@@ -83,10 +83,24 @@ base::Result<void> add_default_route(RouteSocket& socket, unsigned index, const 
   message.rtm_type = RTN_UNICAST;
   Request request{RTM_NEWROUTE, kAdd, message};
   request.address(RTA_GATEWAY, gateway).number(RTA_OIF, index);
-  return perform(socket, request, "add default route", net::to_string(gateway));
+  auto added = perform(socket, request, "add default route", net::to_string(gateway));
+  if (!added && added.error().sys_errno == EEXIST)
+    return base::fail("add default route", net::to_string(gateway) +
+                                               ": the namespace has one already; remove that first, or leave "
+                                               "the family out with --no-ipv4 or --no-ipv6");
+  return added;
 }
 
 }  // namespace
+
+base::Result<void> move_to_namespace(const std::string& name, int network_namespace) {
+  RouteSocket socket = CORDON_TRY(RouteSocket::open());
+  ifinfomsg message{};
+  message.ifi_index = static_cast<int>(CORDON_TRY(index_of(name)));
+  Request request{RTM_NEWLINK, kChange, message};
+  request.number(IFLA_NET_NS_FD, static_cast<std::uint32_t>(network_namespace));
+  return perform(socket, request, "move interface", name);
+}
 
 base::Result<void> configure(const GuestInterface& interface) {
   RouteSocket socket = CORDON_TRY(RouteSocket::open());

@@ -1,6 +1,6 @@
 // The guest's side of the tap, configured by netlink from inside the guest's own network namespace: link
 // address, MTU, queue length, addresses without duplicate address detection (nobody else can be on this wire)
-// and default routes. Runs once, in the short-lived guest child, before the command starts.
+// and default routes. Runs once, in the short-lived child that sets up a guest, before a command starts.
 #pragma once
 
 #include <string>
@@ -29,6 +29,10 @@ struct GuestInterface {
   std::vector<InterfaceAddress> addresses;
   std::vector<net::IpAddress> gateways;  // default route per family
 };
+
+// Gives an interface of the calling thread's network namespace to another one, where it keeps its name. It
+// must be down.
+[[nodiscard]] base::Result<void> move_to_namespace(const std::string& name, int network_namespace);
 
 // Brings up `lo` and the interface in the calling thread's network namespace.
 [[nodiscard]] base::Result<void> configure(const GuestInterface& interface);

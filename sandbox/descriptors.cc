@@ -30,6 +30,14 @@ base::Result<void> close_from(int first, Rest rest) {
   return {};
 }
 
+void tell_ready() { static_cast<void>(!::write(STDOUT_FILENO, "1", 1)); }
+
+bool is_interface_gone(int tap) {
+  // A queue without its device is an error at once (tun_chr_poll()).
+  pollfd queue{tap, 0, 0};
+  return ::poll(&queue, 1, 0) == 1 && (queue.revents & POLLERR) != 0;
+}
+
 bool is_alive(int pidfd) {
   pollfd process{pidfd, POLLIN, 0};
   return ::poll(&process, 1, 0) == 0;

@@ -1,5 +1,5 @@
 // Descriptors of a role: 0-2 standard, 3 and 4 its two ends (control.h), 5 a pidfd of the launcher until
-// begin.
+// begin. The translator's standard output is a pipe on which it says once that its loop begins.
 #pragma once
 
 #include "core/base/error.h"
@@ -14,6 +14,10 @@ inline constexpr int kFirstFreeFd = 6;
 // Marks or closes everything from `first` on.
 enum class Rest { kClose, kCloseOnExec };
 [[nodiscard]] base::Result<void> close_from(int first, Rest rest);
+// In the translator, as the last thing before its loop: frames that come now are carried.
+void tell_ready();
+// An interface whose queue this is has been removed, by whomever; a descriptor of another kind never is.
+[[nodiscard]] bool is_interface_gone(int tap);
 // The process that `pidfd` names is still there.
 [[nodiscard]] bool is_alive(int pidfd);
 [[nodiscard]] int open_pidfd(int pid);

@@ -3,10 +3,11 @@
 //
 // Theory of operation. start order: broker is exec'd first and loads policy and host state while the guest
 // child configures its namespace; the guest child's tap then goes into a fresh translator, the translator's
-// channel to the broker; when the broker says Ready, the guest may go(). From then on one epoll over pidfds,
-// the control socket, a signalfd and inotify:
-//   translator dies      a new one on the kept tap, at most kRestartLimit times in kRestartWindow, then given
-//   up broker dies          the translator is killed; the command goes on without network command ends
+// channel to the broker; when both say that they are ready, the guest may go(). A translator that ends before
+// that fails the start. From then on one epoll over the control socket, pipes, a signalfd and inotify:
+//   translator dies      a new one on the kept taps, at most kRestartLimit times in kRestartWindow, then
+//   given up interface gone       the translator ends by itself (it alone reads the taps) and is not started
+//   again broker dies          the translator is killed; the command goes on without network command ends
 //   everything is ended and reaped; its exit status (128+n for a signal) is run()'s result RevokeBegin
 //   without its End for 100 ms
 //                        SIGKILL to the translator (messages: control.h)
@@ -14,6 +15,9 @@
 //                        forwarded to the command; a second one kills it. What the terminal sent has reached
 //                        the command already and is not repeated
 //   resolv.conf changes  Resolvers to the broker
+// A guest without a command ends with 0 when its interface is gone (the kernel removes it with its namespace,
+// which no process of ours holds), when the guest says so, or by one of the signals; with 125 when the
+// command would be left without network.
 //
 // The launcher's own death ends every role by PDEATHSIG. Orphans of the command come to the launcher
 // (subreaper) and are killed with the rest: nothing is left behind.
@@ -31,19 +35,24 @@
 
 namespace cordon::sandbox {
 
-// The guest child, by app/. Called from Launcher::run() in this order: start, go.
+// The guest, by app/: a command that the launcher runs, or a namespace that somebody else made and that is
+// only served. Called from Launcher::run() in this order: start, go.
 class GuestStarter {
  public:
   struct Started {
-    pid_t command = -1;
+    pid_t command = -1;          // our child, which waits for go(); -1: no command
     std::vector<base::Fd> taps;  // the interface's queues, never none
   };
   virtual ~GuestStarter() = default;
-  // Forks the child and returns when its namespace and tap are ready. The child waits for go().
-  // It must set PR_SET_PDEATHSIG itself and reset its signal mask (the launcher blocks some).
+  // Returns when the namespace and the tap are ready. A command's process must set PR_SET_PDEATHSIG itself
+  // and reset its signal mask (the launcher blocks some).
   [[nodiscard]] virtual base::Result<Started> start() = 0;
-  // The broker is ready: the child may exec COMMAND.
+  // Broker and translator are ready: COMMAND may be executed.
   [[nodiscard]] virtual base::Result<void> go() = 0;
+  // Without a command only: readable when ended() is to be asked; -1: never. The interface itself is watched
+  // by the launcher.
+  [[nodiscard]] virtual int end_fd() const { return -1; }
+  [[nodiscard]] virtual bool ended() { return false; }
 };
 
 struct LauncherEvent {
@@ -51,6 +60,7 @@ struct LauncherEvent {
     kTranslatorRestarted,
     kTranslatorGivenUp,  // crash loop: the guest stays without network
     kBrokerDied,
+    kInterfaceGone,  // the command has removed it, which only it can do
   };
   Kind kind;
   std::string
@@ -64,6 +74,8 @@ struct LauncherConfig {
   base::Fd audit;  // becomes the broker's fd 4; invalid: /dev/null
   std::string resolv_conf = "/etc/resolv.conf";
   bool verbose = false;
+  // Traffic flows, and COMMAND was released.
+  std::function<void()> on_ready;
   // Called after the launcher has written its own line to stderr; app/ adds the audit record.
   std::function<void(const LauncherEvent&)> on_event;
 };
@@ -79,8 +91,9 @@ class Launcher {
   // Ends and reaps whatever still runs.
   ~Launcher();
 
-  // The exit status for main(): the command's; or the broker's when it refuses to start (2: policy errors,
-  // already printed). An error is a start-up failure of our own, nothing runs any more then.
+  // The exit status for main(): the command's, 0 when there is none; or the broker's when it refuses to start
+  // (2: policy errors, already printed). An error is a start-up failure of our own, nothing runs any more
+  // then.
   [[nodiscard]] base::Result<int> run(GuestStarter& guest);
 
  private:

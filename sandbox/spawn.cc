@@ -55,7 +55,7 @@ void place_descriptors(const ChildPlan& plan) {
     int to;
   };
   std::array<Move, 6> moves{{{plan.null, 0},
-                             {plan.null, 1},
+                             {plan.request.output < 0 ? plan.null : plan.request.output, 1},
                              {plan.request.diagnostics, 2},
                              {plan.request.control, control::kControlFd},
                              {plan.request.second, control::kSecondFd},

@@ -26,6 +26,7 @@ struct SpawnRequest {
   int control = -1;      // becomes fd 3
   int second = -1;       // becomes fd 4
   int launcher = -1;     // a pidfd of ourselves, becomes fd 5
+  int output = -1;       // becomes stdout; -1: /dev/null
   int diagnostics = -1;  // becomes stderr; never the terminal itself for the translator: it could read keys
 };
 

@@ -2,7 +2,9 @@
 
 #include <signal.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 namespace cordon::sandbox {
@@ -26,12 +28,19 @@ base::Result<void> Supervisor::turn() {
       kill_translator("a revocation took more than 100 ms");
     }
   }
+  if (failed_start_ && base::monotonic_now() >= failed_start_->deadline && !result_) {
+    say("translator: " + failed_start_->detail + " before it was ready");
+    result_ = kOwnFailure;
+  }
   return {};
 }
 
 int Supervisor::milliseconds_to_deadline() const {
-  if (!revoke_) return -1;
-  const auto left = revoke_->deadline - base::monotonic_now();
+  if (!revoke_ && !failed_start_) return -1;
+  auto due = base::Instant::never();
+  if (revoke_) due = revoke_->deadline;
+  if (failed_start_) due = std::min(due, failed_start_->deadline);
+  const auto left = due - base::monotonic_now();
   if (left <= base::Duration::zero()) return 0;
   return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
 }
@@ -39,6 +48,11 @@ int Supervisor::milliseconds_to_deadline() const {
 base::Result<void> Supervisor::dispatch(int fd) {
   if (fd == signals_.poll_fd()) return read_signals();
   if (control_ && fd == control_->poll_fd()) return read_control();
+  if (translator_output_ && fd == translator_output_.get()) return read_translator_ready();
+  if (!has_command_ && fd == guest_.end_fd()) {
+    if (guest_.ended() && !result_) result_ = 0;
+    return {};
+  }
   if (fd == resolvers_.poll_fd()) {
     if (resolvers_.changed()) send_resolvers();
     return {};
@@ -58,9 +72,17 @@ base::Result<void> Supervisor::read_signals() {
 }
 
 void Supervisor::forward(const signalfd_siginfo& info) {
-  if (command_ <= 0) return;
+  if (has_command_ && command_ <= 0) return;
+  const int number = static_cast<int>(info.ssi_signo);
   if (!ready_) {  // nobody else would act on it: the command has not begun, and its process blocks signals
-    if (!result_) result_ = 128 + static_cast<int>(info.ssi_signo);
+    if (!result_) result_ = 128 + number;
+    return;
+  }
+  if (!has_command_) {
+    // Blocked signals arrive even when they are to be ignored (nohup, a shell's background process).
+    struct sigaction action{};
+    const bool ignored = ::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+    if (!ignored && !result_) result_ = 0;
     return;
   }
   if (info.ssi_code == SI_KERNEL) {
@@ -71,7 +93,7 @@ void Supervisor::forward(const signalfd_siginfo& info) {
   }
   const bool again = asked_to_end_;
   asked_to_end_ = true;
-  ::kill(command_, again ? SIGKILL : static_cast<int>(info.ssi_signo));
+  ::kill(command_, again ? SIGKILL : number);
 }
 
 base::Result<void> Supervisor::read_control() {
@@ -84,7 +106,10 @@ base::Result<void> Supervisor::read_control() {
       if (message.error() != ReceiveStop::kEmpty) control_.reset();
       return {};
     }
-    if (std::holds_alternative<control::Ready>(*message)) CORDON_TRY(on_ready());
+    if (std::holds_alternative<control::Ready>(*message)) {
+      if (!std::exchange(broker_ready_, true)) trace("broker ready");
+      CORDON_TRY(go_when_ready());
+    }
     if (const auto* begin = std::get_if<control::RevokeBegin>(&*message))
       revoke_ = Revocation{begin->serial, base::monotonic_now() + control::kRevokeLimit};
     if (const auto* end = std::get_if<control::RevokeEnd>(&*message); end && revoke_)
@@ -95,11 +120,23 @@ base::Result<void> Supervisor::read_control() {
   return {};
 }
 
-base::Result<void> Supervisor::on_ready() {
-  if (ready_) return {};
+base::Result<void> Supervisor::read_translator_ready() {
+  char byte = 0;
+  const ssize_t got = ::read(translator_output_.get(), &byte, 1);
+  if (got < 0) return {};
+  translator_output_.reset();
+  if (got == 0 || translator_ready_) return {};
+  translator_ready_ = true;
+  trace("translator ready");
+  return go_when_ready();
+}
+
+base::Result<void> Supervisor::go_when_ready() {
+  if (ready_ || !broker_ready_ || !translator_ready_) return {};
   ready_ = true;
-  trace("broker ready");
-  return guest_.go();
+  CORDON_TRY(guest_.go());
+  if (config_.on_ready) config_.on_ready();
+  return {};
 }
 
 void Supervisor::send_resolvers() {

@@ -34,6 +34,11 @@ class Supervisor {
   // Exit statuses of a start that failed; the broker's own for a policy error is the same.
   static constexpr int kPolicyError = 2;
   static constexpr int kOwnFailure = 125;
+  // A translator that ended before it was ready: said when the broker's own refusal has not come meanwhile.
+  struct FailedStart {
+    std::string detail;
+    base::Instant deadline;
+  };
   struct Revocation {
     std::uint32_t serial;
     base::Instant deadline;
@@ -56,13 +61,19 @@ class Supervisor {
   base::Result<void> read_signals();
   void forward(const signalfd_siginfo& info);
   base::Result<void> read_control();
-  base::Result<void> on_ready();
+  // One byte of the translator's, once.
+  base::Result<void> read_translator_ready();
+  base::Result<void> go_when_ready();
   void send_resolvers();
 
   // Ends.
   void reap_children();
   void on_broker_ended(int status);
   void on_translator_ended(int status);
+  // Nothing carries the guest's traffic any more: a command goes on, without one everything ends.
+  void on_network_lost(LauncherEvent::Kind kind, const std::string& what, const std::string& detail);
+  void on_interface_gone();
+  [[nodiscard]] bool interface_gone() const;
   void kill_translator(std::string reason);
   static void say(const std::string& line);
   void report(LauncherEvent::Kind kind, const std::string& line, const std::string& detail);
@@ -93,7 +104,12 @@ class Supervisor {
   std::string kill_reason_;
   std::deque<base::Instant> restarts_;
   base::Instant begun_;
-  bool ready_ = false;
+  base::Fd translator_output_;
+  std::optional<FailedStart> failed_start_;
+  bool has_command_ = false;
+  bool broker_ready_ = false;
+  bool translator_ready_ = false;
+  bool ready_ = false;  // both, and the guest was let go
   bool broker_gone_ = false;
   bool asked_to_end_ = false;
   bool ended_ = false;

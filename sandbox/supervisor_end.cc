@@ -49,32 +49,64 @@ void Supervisor::on_broker_ended(int status) {
     result_ = WIFEXITED(status) && WEXITSTATUS(status) == kPolicyError ? kPolicyError : kOwnFailure;
     return;
   }
-  report(LauncherEvent::Kind::kBrokerDied,
-         "broker: " + describe_status(status) + ": the command has no network any more",
-         describe_status(status));
+  on_network_lost(LauncherEvent::Kind::kBrokerDied, "broker: " + describe_status(status),
+                  describe_status(status));
+}
+
+void Supervisor::on_network_lost(LauncherEvent::Kind kind, const std::string& what,
+                                 const std::string& detail) {
+  report(kind, what + (has_command_ ? "; the command has no network any more" : "; cordon ends"), detail);
+  if (!has_command_ && !result_) result_ = kOwnFailure;
+}
+
+bool Supervisor::interface_gone() const { return !taps_.empty() && is_interface_gone(taps_.front().get()); }
+
+void Supervisor::on_interface_gone() {
+  if (has_command_) {
+    report(LauncherEvent::Kind::kInterfaceGone,
+           "the guest's interface was removed from inside; the command has no network any more",
+           "removed from inside");
+    return;
+  }
+  if (config_.verbose) say("the namespace or its interface is gone: the end");
+  result_ = 0;
 }
 
 void Supervisor::on_translator_ended(int status) {
   static_cast<void>(diagnostics_.poll_fd() >= 0 && diagnostics_.relay());
   diagnostics_.close();
   revoke_.reset();
+  // The one byte and the end may have come together.
+  if (translator_output_)
+    if (const auto read = read_translator_ready(); !read && !result_) {
+      say(base::describe(read.error()));
+      result_ = kOwnFailure;
+    }
+  translator_output_.reset();
+  const bool killed_by_us = !kill_reason_.empty();
   const std::string detail = kill_reason_.empty() ? describe_status(status) : std::exchange(kill_reason_, {});
   if (result_ || broker_gone_ || !broker_.running() || !is_alive(broker_.pidfd.get())) return;
+  if (interface_gone() && ready_) return on_interface_gone();
   const auto now = base::monotonic_now();
+  if (!translator_ready_ && !killed_by_us) {
+    // It follows a broker that refuses to start, which then gives the better answer.
+    if (!failed_start_) failed_start_ = FailedStart{detail, now + std::chrono::milliseconds{200}};
+    return;
+  }
   while (!restarts_.empty() && now - restarts_.front() > Launcher::kRestartWindow) restarts_.pop_front();
   if (restarts_.size() >= Launcher::kRestartLimit) {
-    report(LauncherEvent::Kind::kTranslatorGivenUp,
-           "translator: " + detail + ": ended " + std::to_string(Launcher::kRestartLimit + 1) +
-               " times in 10 s and is not started again; the command has no network any more",
-           detail);
+    on_network_lost(LauncherEvent::Kind::kTranslatorGivenUp,
+                    "translator: " + detail + ": ended " + std::to_string(Launcher::kRestartLimit + 1) +
+                        " times in 10 s and is not started again",
+                    detail);
     return;
   }
   restarts_.push_back(now);
   report(LauncherEvent::Kind::kTranslatorRestarted,
          "translator: " + detail + ": started again, open connections are lost", detail);
   if (const auto again = start_translator(); !again)
-    report(LauncherEvent::Kind::kTranslatorGivenUp, base::describe(again.error()),
-           base::describe(again.error()));
+    on_network_lost(LauncherEvent::Kind::kTranslatorGivenUp, base::describe(again.error()),
+                    base::describe(again.error()));
 }
 
 void Supervisor::kill_translator(std::string reason) {
@@ -117,6 +149,7 @@ void Supervisor::end_everything() {
   for (const pid_t pid : known)
     if (pid > 0) ::kill(pid, SIGKILL);
   end_children(known);
+  taps_.clear();  // the last descriptors: the interface goes, also where the namespace stays
   broker_ = {};
   translator_ = {};
   command_ = -1;

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 
 #include "sandbox/descriptors.h"
@@ -68,6 +69,8 @@ base::Result<void> Supervisor::start_broker() {
 base::Result<void> Supervisor::start_guest() {
   auto started = CORDON_TRY(guest_.start());
   command_ = started.command;
+  has_command_ = command_ > 0;
+  if (!has_command_ && guest_.end_fd() >= 0) watch(guest_.end_fd());
   taps_ = std::move(started.taps);
   trace("guest interface ready");
   return {};
@@ -77,12 +80,18 @@ base::Result<void> Supervisor::start_translator() {
   auto channel = CORDON_TRY(make_channel_pair());
   const base::Fd diagnostics = CORDON_TRY(diagnostics_.open());
   watch(diagnostics_.poll_fd());
+  std::array<int, 2> output{};
+  if (::pipe2(output.data(), O_CLOEXEC | O_NONBLOCK) != 0) return base::fail_errno("pipe");
+  translator_output_ = base::Fd{output[0]};
+  const base::Fd output_end{output[1]};
+  watch(translator_output_.get());
   translator_ = CORDON_TRY(spawn_role({.role = Role::kTranslator,
                                        .executable = executable_.get(),
                                        .arguments = config_.arguments,
                                        .control = channel.translator.get(),
                                        .second = taps_.front().get(),
                                        .launcher = self_.get(),
+                                       .output = output_end.get(),
                                        .diagnostics = diagnostics.get()}));
   if (control_->send_new_translator(channel.broker.get()) != SendStatus::kSent)
     return base::fail("translator", "the broker does not take its channel");

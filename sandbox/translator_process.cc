@@ -17,6 +17,7 @@
 #include "core/link/tap_offloads.h"
 #include "sandbox/channel.h"
 #include "sandbox/control.h"
+#include "sandbox/descriptors.h"
 #include "sandbox/stages.h"
 
 namespace cordon::sandbox {
@@ -125,6 +126,7 @@ base::Result<void> serve(const TranslatorConfig& config) {
   worker.add_poll_source(end_signal.get(), end);
   CORDON_TRY(lock_translator(
       {.max_fds = worker_config.limits.flows + 64, .print_report = config.verbose, .strict = config.strict}));
+  tell_ready();
 
   while (!channel.closed() && !end.asked() && !tap.dead()) {
     worker.run_once(counters.tick(base::monotonic_now()));

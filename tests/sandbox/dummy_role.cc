@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "sandbox/control.h"
+#include "sandbox/descriptors.h"
 #include "sandbox/stages.h"
 
 using namespace cordon;
@@ -32,7 +33,6 @@ int fail(const base::Error& error) {
 }
 
 void on_translator(std::string_view mode, control::BrokerControl& control, int number) {
-  if (mode == "die") ::_exit(7);
   if (number != 1) return;
   if (mode == "stuck") static_cast<void>(control.send(control::RevokeBegin{1}));
   if (mode == "wrong-end") {
@@ -95,6 +95,8 @@ int run_translator(std::string_view mode) {
   const int end = ::signalfd(-1, &set, SFD_CLOEXEC);
   if (const auto locked = lock_translator({.max_fds = 64, .print_report = true}); !locked)
     return fail(locked.error());
+  if (mode == "late-exit") ::_exit(6);
+  tell_ready();
   if (mode == "socket") ::socket(AF_INET, SOCK_STREAM, 0);
   if (mode == "escape") {
     constexpr std::string_view kText = "\x1b]0;owned\x07 \xc3\xa9\n";

@@ -1,0 +1,92 @@
+// A guest without a command: a namespace that somebody else made.
+#include "tests/sandbox/launcher_run.h"
+
+namespace cordon::sandbox {
+namespace {
+
+// Ends when the test releases its hold.
+class ServedGuest final : public GuestStarter {
+ public:
+  explicit ServedGuest(int hold) : hold_(hold) {}
+  base::Result<Started> start() override {
+    Started started{.command = -1, .taps = {}};
+    started.taps.emplace_back(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    return started;
+  }
+  base::Result<void> go() override { return {}; }
+  [[nodiscard]] int end_fd() const override { return hold_; }
+  [[nodiscard]] bool ended() override {
+    char byte = 0;
+    return ::read(hold_, &byte, 1) == 0;
+  }
+
+ private:
+  int hold_;
+};
+
+std::unique_ptr<GuestStarter> serve_until_released(int hold) { return std::make_unique<ServedGuest>(hold); }
+
+}  // namespace
+
+TEST_CASE("launcher: without a command it ends with 0 when the guest says so") {
+  Run run{"normal", "serve", "/etc/resolv.conf", serve_until_released};
+  REQUIRE(run.sees("all ready"));
+  run.release();
+  CHECK(run.exit_status() == 0);
+  CHECK(run.text().find("broker stopped") != std::string::npos);
+  CHECK(run.all_gone());
+}
+
+TEST_CASE("launcher: without a command each ending signal is a clean end, one that is ignored is not") {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
+    CAPTURE(signal);
+    Run run{"normal", "serve", "/etc/resolv.conf", serve_until_released};
+    REQUIRE(run.sees("all ready"));
+    run.signal(signal);
+    CHECK(run.exit_status() == 0);
+    CHECK(run.all_gone());
+  }
+  Run run{"normal", "serve", "/etc/resolv.conf", [](int hold) {
+            ::signal(SIGHUP, SIG_IGN);  // as nohup does
+            return serve_until_released(hold);
+          }};
+  REQUIRE(run.sees("all ready"));
+  run.signal(SIGHUP);
+  CHECK_FALSE(run.sees("broker stopped", 200ms));
+  run.signal(SIGTERM);
+  CHECK(run.exit_status() == 0);
+}
+
+TEST_CASE("launcher: without a command a killed translator is replaced") {
+  Run run{"normal", "serve", "/etc/resolv.conf", serve_until_released};
+  REQUIRE(run.sees("all ready"));
+  ::kill(run.roles("--role=translator").front(), SIGKILL);
+  CHECK(run.sees("event 0 killed by signal 9 (Killed)"));
+  CHECK(run.sees("translator 2"));
+  run.release();
+  CHECK(run.exit_status() == 0);
+}
+
+TEST_CASE("launcher: without a command nothing goes on without network") {
+  Run broker{"normal", "serve", "/etc/resolv.conf", serve_until_released};
+  REQUIRE(broker.sees("all ready"));
+  ::kill(broker.roles("--role=broker").front(), SIGKILL);
+  CHECK(broker.exit_status() == 125);
+  CHECK(broker.text().find("cordon ends") != std::string::npos);
+  CHECK(broker.all_gone());
+
+  Run translator{"normal", "socket", "/etc/resolv.conf", serve_until_released};
+  CHECK(translator.exit_status() == 125);
+  CHECK(translator.text().find("is not started again") != std::string::npos);
+  CHECK(translator.all_gone());
+}
+
+TEST_CASE("launcher: kill -9 without a command leaves nothing behind") {
+  Run run{"normal", "serve", "/etc/resolv.conf", serve_until_released};
+  REQUIRE(run.sees("all ready"));
+  run.signal(SIGKILL);
+  CHECK(run.exit_status() == -SIGKILL);
+  CHECK(run.all_gone());
+}
+
+}  // namespace cordon::sandbox
