@@ -32,4 +32,28 @@ ip -n server route add blackhole 192.0.2.53/32
 touch $W/log/moved
 expect "a running guest is answered by the new resolver" wait ${pid_of[asks]}
 expect "and it is the new answer" grep -q 192.0.2.78 $W/log/asks.out
+
+# No resolver at all, then one again: the guest is told at once why, and needs no restart.
+cat >$W/waits <<END
+#!/bin/bash
+echo ready
+while ! [ -e $W/log/emptied ]; do sleep 0.05; done
+sleep 0.3
+for i in 1 2 3; do $TRAFFIC --timeout 3000 dns 10.0.2.3 53 tcp c.example; done 2>$W/log/without
+touch $W/log/asked
+for i in 1 2 3 4 5 6 7 8 9 10; do
+  $TRAFFIC --timeout 1000 dns 10.0.2.3 53 udp c.example && exit 0
+  sleep 0.2
+done
+exit 1
+END
+chmod 755 $W/waits
+background waits -- $W/waits
+: >$W/resolv.conf
+touch $W/log/emptied
+expect "without a resolver a question fails at once" within 2 test -e $W/log/asked
+expect "and says how" grep -q unreachable $W/log/without
+expect "record of it" audited no-resolver 10.0.2.3
+printf 'nameserver 192.0.2.54\n' >$W/resolv.conf
+expect "a resolver that comes later is used" wait ${pid_of[waits]}
 finish

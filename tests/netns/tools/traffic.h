@@ -132,5 +132,6 @@ std::span<const CommandEntry> udp_commands();
 std::span<const CommandEntry> refusal_commands();
 std::span<const CommandEntry> bench_commands();
 std::span<const CommandEntry> force_commands();
+std::span<const CommandEntry> watch_commands();
 
 }  // namespace cordon::traffic
