@@ -62,6 +62,7 @@ BrokerJudge::BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::P
       policy_(std::move(policy)),
       monitor_(std::move(monitor)),
       audit_({.guest = guest.name, .tenant = {}}, audit_fd, policy_),
+      limits_(*policy_),
       uplinks_(monitor_.state().uplinks()) {}
 
 sandbox::HostChange BrokerJudge::drain(base::Instant now) {
@@ -138,6 +139,7 @@ sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant /*no
   verdict.allow = decision.allow;
   verdict.how = decision.how;
   verdict.token = pack(decision);
+  verdict.scopes = limits_.scopes().of(decision);
   verdict.dial = {policy::normalise(tuple.remote.address).dial, tuple.remote.port};
   verdict.no_route =
       decision.reason == policy::Reason::kRouteBlocked &&
@@ -157,10 +159,45 @@ sandbox::Verdict BrokerJudge::judge_inbound(const flow::Tuple& seen, base::Insta
   verdict.allow = decision.allow;
   verdict.how = decision.how;
   verdict.token = pack(decision);
+  verdict.scopes = limits_.scopes().of(decision);
   verdict.dial = {policy::normalise(seen.remote.address).dial, seen.remote.port};
   verdict.local_service = decision.dst_class == policy::DstClass::kHost;
   verdict.bind_interface = verdict.local_service ? 0 : facts.dial.oif;
   return verdict;
+}
+
+static_assert(sandbox::Verdict::kMaxScopes == policy::LimitScopes::kMaxPerFlow);
+
+// A refusal by a limit is the deny of the file, or of the rule, that sets it.
+sandbox::Verdict BrokerJudge::over_limit(std::uint64_t token, const FlowLimits::Refusal& refusal) const {
+  const policy::LimitScope& scope = limits_.scopes().scope(refusal.scope);
+  policy::Decision decision = unpack(token);
+  decision.allow = false;
+  decision.reason = refusal.reason;
+  decision.layer = scope.layer;
+  decision.rule = scope.rule;
+  sandbox::Verdict verdict;
+  verdict.how = policy_->drops() ? flow::RefuseHow::kDrop : flow::RefuseHow::kReject;
+  verdict.token = pack(decision);
+  return verdict;
+}
+
+void BrokerJudge::admit(const flow::Tuple& /*tuple*/, sandbox::Verdict& verdict, base::Instant now) {
+  const FlowLimits::Admission admission = limits_.admit(verdict.scopes, now);
+  if (admission.refused) {
+    verdict = over_limit(verdict.token, *admission.refused);
+    return;
+  }
+  verdict.account = admission.account;
+  verdict.metered = admission.metered;
+  verdict.shaping = limits_.scopes().shaping(verdict.scopes);
+}
+
+std::optional<sandbox::Verdict> BrokerJudge::over_budget(const sandbox::FlowView& flow,
+                                                         std::uint32_t account) const {
+  const auto scope = limits_.over_budget(account);
+  if (!scope) return std::nullopt;
+  return over_limit(flow.token, {.scope = *scope, .reason = policy::Reason::kLimitBytes});
 }
 
 // Resolvers on the host itself (127.0.0.53) are reachable by this path alone.

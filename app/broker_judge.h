@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "app/flow_limits.h"
 #include "app/options.h"
 #include "netlink/monitor.h"
 #include "policy/audit_log.h"
@@ -35,6 +36,12 @@ class BrokerJudge final : public sandbox::Judge {
                                    const sandbox::Verdict& now_judged) override;
   void set_resolvers(std::span<const sandbox::control::Resolver> resolvers) override;
 
+  void admit(const flow::Tuple& tuple, sandbox::Verdict& verdict, base::Instant now) override;
+  void release(std::uint32_t account) override { limits_.release(account); }
+  void on_volume(std::uint32_t account, std::uint64_t total) override { limits_.on_volume(account, total); }
+  [[nodiscard]] std::optional<sandbox::Verdict> over_budget(const sandbox::FlowView& flow,
+                                                            std::uint32_t account) const override;
+
   void on_denied(const flow::Tuple& tuple, const sandbox::Verdict& verdict, base::Instant now) override;
   void on_limit(const flow::Tuple& tuple, sandbox::Limit limit, base::Instant now) override;
   void on_allowed(const sandbox::FlowView& flow, base::Instant now) override;
@@ -55,6 +62,7 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] policy::HostFacts facts_of(const flow::Tuple& tuple);
   [[nodiscard]] policy::HostFacts facts_of_peer(const flow::Tuple& seen);
   [[nodiscard]] bool is_forwarder(const flow::Tuple& tuple) const;
+  [[nodiscard]] sandbox::Verdict over_limit(std::uint64_t token, const FlowLimits::Refusal& refusal) const;
   [[nodiscard]] sandbox::Verdict dial_resolver(sandbox::Verdict verdict);
   void next_resolver(const sandbox::FlowView& flow);
   [[nodiscard]] policy::AuditEvent event_for(policy::AuditAction action, const flow::Tuple& tuple,
@@ -65,6 +73,7 @@ class BrokerJudge final : public sandbox::Judge {
   std::shared_ptr<const policy::PolicySet> policy_;
   netlink::Monitor monitor_;
   policy::AuditLog audit_;
+  FlowLimits limits_;
   std::vector<std::uint32_t> uplinks_;
   std::vector<sandbox::control::Resolver> resolvers_;
   std::size_t resolver_ = 0;

@@ -147,6 +147,12 @@ class Broker {
   void give_up_lost_paths(base::Instant now);
   void end_flows(base::Instant now);
 
+  // broker_limits.cc: flows under the policy's limits
+  void keep_account(BrokerFlow& flow, const Verdict& verdict);  // once the flow has its socket
+  void forget(std::uint32_t slot);                              // releases and erases
+  void measure(const BrokerFlow& flow);
+  void meter(base::Instant now);
+
   void answer(const Answer& answer);
   [[nodiscard]] SendStatus send(Lane& lane, const Answer& answer);
   void flush_answers(std::uint32_t lane);
@@ -171,6 +177,9 @@ class Broker {
   std::vector<Ending> endings_;                       // scratch
   base::Instant path_due_ = base::Instant::never();   // when to look at flows without a path again
   base::Instant drain_due_ = base::Instant::never();  // the host state is unknown: when to read it again
+  base::Instant meter_due_ = base::Instant::never();  // when to measure flows under a byte budget
+  std::uint32_t meter_left_ = 0;                      // entries of table_.live() still to be measured
+  std::uint32_t metered_ = 0;                         // flows under a byte budget
   std::uint32_t revoke_serial_ = 0;
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read

@@ -41,7 +41,8 @@ void Broker::on_request(const FlowRequest& request, base::Instant now) {
     return;
   }
   if (!drained_) drain(now);
-  const Verdict verdict = judge_.judge(request.tuple, now);
+  Verdict verdict = judge_.judge(request.tuple, now);
+  if (verdict.allow) judge_.admit(request.tuple, verdict, now);
   if (!verdict.allow) {
     ++counters_.denied;
     judge_.on_denied(request.tuple, verdict, now);
@@ -68,6 +69,7 @@ void Broker::open_flow(flow::Id id, const flow::Tuple& tuple, const Verdict& ver
   if (opened.error == EMFILE || opened.error == ENFILE) {
     ++counters_.limited;
     judge_.on_limit(tuple, Limit::kDescriptors, now);
+    judge_.release(verdict.account);
     answer({id, Answer::Kind::kRefuse, flow::RefuseHow::kReject, 0});
     return;
   }
@@ -80,6 +82,7 @@ void Broker::open_flow(flow::Id id, const flow::Tuple& tuple, const Verdict& ver
   flow.socket = std::move(opened.socket);
   flow.state = State::kConnecting;
   adopt(flow, verdict, judge_.epoch());
+  keep_account(flow, verdict);
   if (opened.kept_port && flow.socket.valid()) table_.link_port(id.slot);
   ++pending_;
   if (opened.error != EINPROGRESS) {
@@ -140,7 +143,7 @@ void Broker::refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& ve
   if (flow.socket.valid())
     end_socket(std::move(flow.socket), flow.tuple, flow.dial.address.family(), flow::CloseHow::kReset);
   answer({{slot, flow.generation}, Answer::Kind::kRefuse, verdict.how, 0});
-  table_.erase(slot);
+  forget(slot);
 }
 
 void Broker::second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant now) {
@@ -157,7 +160,7 @@ void Broker::second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant no
     ++counters_.unreachable;
     judge_.on_unreachable(view(flow), flow.error, now);
     answer({id, Answer::Kind::kRefuse, refusal_for(flow.error), 0});
-    table_.erase(slot);
+    forget(slot);
     return;
   }
   const SocketFacts facts = look_at(flow.socket.get(), flow.dial.address.family());
@@ -199,6 +202,9 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
     case State::kFinished: ++counters_.aborted; break;
     case State::kGranted:
       ++counters_.closed;
+      measure(*flow);
+      if (flow->metered && flow->tuple.protocol != flow::Protocol::kTcp)
+        judge_.on_volume(flow->account, close.volumes.bytes_from_guest + close.volumes.bytes_to_guest);
       end_socket(std::move(flow->socket), flow->tuple, flow->dial.address.family(), close.how);
       judge_.on_ended(view(*flow), close.reason, close.volumes, now);
       break;
@@ -208,7 +214,7 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
       break;
     case State::kFree: return;
   }
-  table_.erase(close.id.slot);
+  forget(close.id.slot);
 }
 
 void Broker::time_out(base::Instant now) {
@@ -230,9 +236,10 @@ void Broker::cut_all(base::Instant now) {
     stop_waiting(flow);
     if (flow.state == State::kGranted) {
       judge_.on_cut(view(flow), {}, Cut::kTranslatorGone, true, false, now);
+      measure(flow);
       cut_socket(flow.socket.get(), flow.tuple.protocol);
     }
-    table_.erase(slot);
+    forget(slot);
   }
   pending_ = 0;
   review_left_ = 0;

@@ -114,7 +114,9 @@ void Broker::end_flows(base::Instant now) {
   if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
   for (const Ending& entry : endings_) {
     BrokerFlow& flow = *table_.at(entry.slot);
-    if (flow.state == State::kGranted) cut_socket(flow.socket.get(), flow.tuple.protocol);
+    if (flow.state != State::kGranted) continue;
+    measure(flow);  // cutting clears the kernel's count
+    cut_socket(flow.socket.get(), flow.tuple.protocol);
   }
   if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
 

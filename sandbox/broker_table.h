@@ -41,6 +41,8 @@ struct BrokerFlow {
   base::Instant lost_since = base::Instant::never();  // its path does not work (broker_review.cc)
   std::optional<net::IpAddress> local;                // the socket's own address, once granted
   base::Fd socket;
+  std::uint32_t account = 0;  // Verdict::account
+  flow::Shaping shaping;
   int error = 0;                     // kFinished: outcome of connect()
   std::uint32_t live_index = 0;      // in live()
   std::uint32_t next_same_port = 0;  // slot + 1 of the next flow that kept the same port; 0: none
@@ -48,9 +50,10 @@ struct BrokerFlow {
   bool local_service = false;
   bool kept_port = false;
   bool grant_waits = false;  // the channel was full
+  bool metered = false;      // Verdict::metered
   bool moved = false;        // kAwaitingClose: not because anything was denied
 };
-static_assert(sizeof(BrokerFlow) <= 224);
+static_assert(sizeof(BrokerFlow) <= 256);
 
 inline FlowView view(const BrokerFlow& flow) {
   return {.tuple = flow.tuple, .dialed = flow.dial, .token = flow.token, .started = flow.started};

@@ -109,7 +109,8 @@ class Judge {
   // at the end. Datagrams: the translator's word at the end.
   virtual void on_volume(std::uint32_t /*account*/, std::uint64_t /*total*/) {}
   // Set when a budget the flow falls under is used up: it is then cut with this verdict.
-  [[nodiscard]] virtual std::optional<Verdict> over_budget(std::uint32_t /*account*/) const {
+  [[nodiscard]] virtual std::optional<Verdict> over_budget(const FlowView& /*flow*/,
+                                                           std::uint32_t /*account*/) const {
     return std::nullopt;
   }
 

@@ -60,6 +60,16 @@ class FakeJudge : public Judge {
   CounterValues counters{};
   int allowed = 0;
   int spoofs = 0;
+  // Limits: live accounts with their volume.
+  std::map<std::uint32_t, std::uint64_t> accounts;
+  std::size_t most_accounts = SIZE_MAX;
+  std::uint64_t budget = UINT64_MAX;
+  std::uint64_t most_volume = 0;
+  flow::Shaping shaping;
+  bool metered = false;
+  int admissions = 0;
+  int wrong_releases = 0;
+  std::uint32_t last_account = 0;
 
   void becomes_host(const net::IpAddress& address) {
     host.insert(address);
@@ -87,6 +97,29 @@ class FakeJudge : public Judge {
       verdict.local_service = true;
     }
     return verdict;
+  }
+  void admit(const flow::Tuple&, Verdict& verdict, base::Instant) override {
+    ++admissions;
+    if (accounts.size() >= most_accounts) {
+      verdict = {};
+      return;
+    }
+    verdict.account = ++last_account;
+    verdict.metered = metered;
+    verdict.shaping = shaping;
+    accounts[verdict.account] = 0;
+  }
+  void release(std::uint32_t account) override {
+    if (account != 0 && accounts.erase(account) != 1) ++wrong_releases;
+  }
+  void on_volume(std::uint32_t account, std::uint64_t total) override {
+    if (const auto found = accounts.find(account); found != accounts.end()) found->second = total;
+    most_volume = std::max(most_volume, total);
+  }
+  [[nodiscard]] std::optional<Verdict> over_budget(const FlowView&, std::uint32_t account) const override {
+    const auto found = accounts.find(account);
+    if (found == accounts.end() || found->second < budget) return std::nullopt;
+    return Verdict{};
   }
   bool route_is_remote(const flow::Tuple&, const Verdict&) override { return remote_route; }
   Path path(const PathQuery&, const Verdict&) override { return way; }

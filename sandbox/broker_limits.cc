@@ -1,0 +1,94 @@
+// Flows under the policy's limits. The judge counts; what is measured here is measured by the broker itself
+// on its own duplicate, since a captured translator may lie: for TCP the kernel says what the far end
+// acknowledged and what it sent. The kernel keeps no such count for datagram sockets, so for UDP and echo it
+// is the translator's word when the flow ends.
+//
+// Reading the count takes the socket's lock, which a captured translator may hold: the launcher's clock runs
+// around each batch, as around cuts.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "sandbox/broker.h"
+
+namespace cordon::sandbox {
+namespace {
+
+constexpr base::Duration kMeterPeriod = std::chrono::seconds{1};
+constexpr std::uint32_t kMetersPerTurn = 256;
+
+// The start of struct tcp_info as linux/tcp.h has it; glibc's own ends before the counters (Linux 4.1).
+struct TcpVolume {
+  std::byte before[120];
+  std::uint64_t acked;
+  std::uint64_t received;
+};
+static_assert(offsetof(TcpVolume, received) == 128);
+
+std::uint64_t tcp_volume(int socket) {
+  TcpVolume info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || size < sizeof info) return 0;
+  return info.acked + info.received;
+}
+
+bool measurable(const BrokerFlow& flow) {
+  return flow.metered && flow.state == BrokerFlow::State::kGranted &&
+         flow.tuple.protocol == flow::Protocol::kTcp && flow.socket.valid();
+}
+
+}  // namespace
+
+void Broker::keep_account(BrokerFlow& flow, const Verdict& verdict) {
+  flow.account = verdict.account;
+  flow.metered = verdict.metered;
+  flow.shaping = verdict.shaping;
+  if (verdict.metered && metered_++ == 0) meter_due_ = flow.started + kMeterPeriod;
+  if (flow.tuple.protocol != flow::Protocol::kTcp || verdict.shaping.shaper == 0 || !flow.socket.valid())
+    return;
+  // No single flow can be faster than its shaper, whatever the translator does. Guest to host only: what
+  // arrives is held back by the translator, which reads no faster.
+  std::uint64_t rate = verdict.shaping.rate;
+  if (verdict.shaping.outer != 0) rate = std::min(rate, verdict.shaping.outer_rate);
+  ::setsockopt(flow.socket.get(), SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
+}
+
+void Broker::forget(std::uint32_t slot) {
+  const BrokerFlow* flow = table_.at(slot);
+  if (flow == nullptr) return;
+  if (flow->account != 0) judge_.release(flow->account);
+  if (flow->metered && --metered_ == 0) meter_due_ = base::Instant::never();
+  table_.erase(slot);
+}
+
+void Broker::measure(const BrokerFlow& flow) {
+  if (measurable(flow)) judge_.on_volume(flow.account, tcp_volume(flow.socket.get()));
+}
+
+// A pass over all flows each second; some per turn. Then whoever is over a budget ends: the count of one flow
+// may have used up another's.
+void Broker::meter(base::Instant now) {
+  if (meter_left_ == 0) meter_left_ = table_.size();
+  const std::uint32_t serial = ++revoke_serial_;
+  if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
+  for (std::uint32_t i = 0; i < kMetersPerTurn && meter_left_ > 0; ++i) {
+    meter_left_ = std::min(meter_left_, table_.size());
+    if (meter_left_ > 0) measure(*table_.at(table_.live()[--meter_left_]));
+  }
+  if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
+  if (meter_left_ > 0) return;  // goes on in the next turn
+  meter_due_ = now + kMeterPeriod;
+  for (const std::uint32_t slot : table_.live()) {
+    const BrokerFlow& flow = *table_.at(slot);
+    if (!flow.metered || flow.state == BrokerFlow::State::kAwaitingClose) continue;
+    if (const auto verdict = judge_.over_budget(view(flow), flow.account))
+      endings_.push_back({slot, *verdict, Cut::kVerdict});
+  }
+  end_flows(now);
+}
+
+}  // namespace cordon::sandbox
