@@ -7,6 +7,7 @@
 
 #include "app/option_values.h"
 #include "app/options_attach.h"
+#include "app/options_forward.h"
 
 namespace cordon::app {
 namespace {
@@ -47,6 +48,12 @@ Telling others
   --ready-fd N           write "1" to this descriptor and close it when traffic can flow
   --pid-file FILE        holds cordon's process id while it runs
 
+Published ports
+  -t, --tcp-ports SPEC   let connections from outside in: 8080, 8080:80, 127.0.0.1/2222:22,
+                         %eth0/8000-8100, all,~22, none; repeat it. With --policy, an ingress rule
+                         must allow them too
+  -u, --udp-ports SPEC   the same for UDP
+
 Limits and isolation
   --max-flows N          connections at a time, 16 to 65536 (default: 8192)
   --isolation best       use what the kernel offers and say what is missing (default)
@@ -64,6 +71,7 @@ See cordon(1).
 
 // Text as typed; from_raw() makes the value of it.
 struct RawOptions {
+  ForwardOptions forward;
   std::vector<std::string> policy, addresses, gateways, dns;
   std::string audit_log, name, mac, mtu, max_flows, isolation, features, link_faults;
   RawAttach attach;
@@ -86,6 +94,8 @@ void declare(CLI::App& cli, RawOptions& raw) {
   cli.set_help_flag();
   cli.allow_windows_style_options(false);
   list("--policy", raw.policy);
+  list("-t,--tcp-ports", raw.forward.tcp);
+  list("-u,--udp-ports", raw.forward.udp);
   list("--address", raw.addresses);
   list("--gateway", raw.gateways);
   list("--dns", raw.dns);
@@ -330,6 +340,9 @@ Parsed from_raw(Subject subject, const RawOptions& raw, const CLI::App& cli,
   auto guest = plan_guest(raw);
   if (!guest) return std::unexpected(guest.error());
   options.guest = std::move(*guest);
+  auto forwards = raw.forward.plan(options.guest);
+  if (!forwards) return std::unexpected(forwards.error());
+  options.forwards = std::move(*forwards);
   if (auto done = fill_link(raw, options.guest); !done) return std::unexpected(done.error());
   if (auto done = fill_rest(raw, options); !done) return std::unexpected(done.error());
   if (auto done = apply(raw.start, options); !done) return std::unexpected(done.error());

@@ -16,6 +16,7 @@
 #include "core/link/fault_link.h"
 #include "core/net/ip_address.h"
 #include "core/net/mac_address.h"
+#include "sandbox/forward.h"
 
 namespace cordon::app {
 
@@ -69,6 +70,7 @@ struct RunOptions {
   AuditTarget audit_target = AuditTarget::kNone;
   std::string audit_path;  // for kFile
   GuestPlan guest;
+  std::vector<sandbox::ForwardRule> forwards;  // no two of them overlap
   std::uint32_t max_flows = 0;
   Isolation isolation = Isolation::kBest;
   std::optional<link::Faults> link_faults;  // --link-faults: harm on purpose
