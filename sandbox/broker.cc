@@ -64,7 +64,8 @@ base::Result<void> Broker::run() {
 
 int Broker::wait_time(int wait_ms, base::Instant now) const {
   if (review_due()) return 0;
-  const base::Instant due = std::min({next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_});
+  const base::Instant due =
+      std::min({next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_});
   if (due == base::Instant::never()) return wait_ms;
   const auto left = due <= now ? 0 : std::chrono::ceil<std::chrono::milliseconds>(due - now).count();
   const int bounded = static_cast<int>(std::min<std::int64_t>(left, 3'600'000));
@@ -234,7 +235,8 @@ SendStatus Broker::send(Lane& lane, const Answer& answer) {
       BrokerFlow* flow = table_.find(answer.id);
       if (flow == nullptr || flow->state != BrokerFlow::State::kGranted)
         return SendStatus::kSent;  // closed since
-      const SendStatus status = lane.channel.send_grant(theirs, flow->socket.get(), answer.path_mtu, 0, flow->shaping);
+      const SendStatus status =
+          lane.channel.send_grant(theirs, flow->socket.get(), answer.path_mtu, 0, flow->shaping);
       flow->grant_waits = status == SendStatus::kFull;
       return status;
     }
