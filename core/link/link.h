@@ -65,6 +65,15 @@ class Link {
   virtual void flush() {}
   // Nothing happened for a while: buffers may be given back to the kernel. Invalidates received frames.
   virtual void trim() {}
+
+  // --- only of a link that other threads feed as well (core/plane/shared_link.h)
+  // A second fd to poll for input, edge-triggered; -1: none.
+  [[nodiscard]] virtual int wake_fd() const { return -1; }
+  // Around each wait. True: there is input beside poll_fd(), receive() before sleeping.
+  [[nodiscard]] virtual bool before_wait(bool /*may_sleep*/) { return false; }
+  virtual void after_wait() {}
+  // A packet put together from fragments. True: another thread's, it is taken care of.
+  [[nodiscard]] virtual bool pass_on(base::Bytes /*ethernet_header*/, base::Bytes /*ip*/) { return false; }
 };
 
 }  // namespace cordon::link

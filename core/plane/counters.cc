@@ -33,6 +33,9 @@ std::string_view name(Counter counter) {
     case Counter::kIcmpErrorsSent: return "icmp_errors_sent";
     case Counter::kIcmpSuppressed: return "icmp_suppressed";
     case Counter::kResetsSent: return "resets_sent";
+    case Counter::kHandedOver: return "handed_over";
+    case Counter::kHandOverLostTcp: return "hand_over_lost_tcp";
+    case Counter::kHandOverLostOther: return "hand_over_lost_other";
     case Counter::kFlowsRequested: return "flows_requested";
     case Counter::kFlowsGranted: return "flows_granted";
     case Counter::kFlowsRefused: return "flows_refused";

@@ -41,6 +41,10 @@ enum class Counter : std::uint8_t {
   kIcmpErrorsSent,  // ICMP errors made for the guest
   kIcmpSuppressed,  // ICMP errors or RSTs withheld by the rate limit
   kResetsSent,      // RST for segments without a flow
+  // --- between workers; the owner counts the frame as from the guest
+  kHandedOver,         // read by this worker, given to the one who owns the flow
+  kHandOverLostTcp,    // the ring was full: TCP, the guest sends it again
+  kHandOverLostOther,  // the ring was full: anything else
   // --- flows
   kFlowsRequested,
   kFlowsGranted,

@@ -115,6 +115,8 @@ std::optional<Counter> Ingress::on_fragment(const wire::EthernetView& ethernet,
   if (result.outcome == wire::FragmentOutcome::kHeld) return Counter::kFragmentHeld;
   // Neighbour discovery is never fragmented (RFC 6980).
   if (!result.packet || lan::is_neighbour_discovery(*result.packet)) return Counter::kDropFragment;
+  // The owner of the flow counts the datagram as a frame of its own.
+  if (context_.link.pass_on(ethernet.header(), result.packet->ip)) return Counter::kFragmentHeld;
   const auto outcome = on_packet(ethernet, *result.packet, {});
   // The whole lies in the reassembler's buffer, which the next fragment may reuse: nothing may stay gathered.
   datagrams_.end_batch();

@@ -29,6 +29,8 @@ class Worker::Core {
         datagrams_(context_),
         ingress_(context_, tcp_, datagrams_) {
     CORDON_CHECK(context_.poller.add(link.poll_fd(), kLinkEvents, {loop::Token::Kind::kLink}));
+    if (link.wake_fd() >= 0)
+      CORDON_CHECK(context_.poller.add(link.wake_fd(), EPOLLIN | EPOLLET, {loop::Token::Kind::kLink}));
   }
 
   void run_once(base::Duration max_wait);
@@ -80,12 +82,16 @@ void Worker::Core::run_once(base::Duration max_wait) {
   context_.link_blocked = false;
   context_.timers.fire_until(context_.now, [this](std::uint32_t slot) { on_timer(slot); });
   tcp_.transmit_dirty();
-  const auto events = context_.poller.wait(patience(max_wait));
+  const base::Duration wait = patience(max_wait);
+  const bool passed_on = context_.link.before_wait(wait > base::Duration::zero());
+  const auto events = context_.poller.wait(passed_on ? base::Duration::zero() : wait);
+  context_.link.after_wait();
   const base::Instant woken = clock_.now();
   if (events.empty() && trim_due_ && woken - context_.now >= kTrimAfter) trim();
   context_.now = woken;
   trim_due_ = trim_due_ || !events.empty();
   for (const epoll_event& event : events) dispatch(event);
+  if (passed_on) on_link(0);
   run_ready();
   tcp_.transmit_dirty();
   context_.table.end_turn();

@@ -35,6 +35,7 @@ class EthernetView {
   [[nodiscard]] constexpr net::MacAddress source() const { return ethernet_layout::Source::get(bytes_); }
   // May hold a value without an enumerator.
   [[nodiscard]] constexpr EtherType type() const { return EtherType{ethernet_layout::Type::get(bytes_)}; }
+  [[nodiscard]] constexpr Bytes header() const { return bytes_.first(kHeader); }
   // May be followed by padding: the inner protocol's length decides.
   [[nodiscard]] constexpr Bytes payload() const { return bytes_.subspan(kHeader); }
 
