@@ -66,7 +66,7 @@ inline Raw spoof_report() {
 }
 inline Raw counters() {
   Raw raw = header(4, 0, 0);
-  raw.resize(16 + 8 * 48, 0);
+  raw.resize(16 + 8 * 96, 0);
   raw[16] = 5;
   return raw;
 }
