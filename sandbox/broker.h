@@ -150,7 +150,7 @@ class Broker {
   // broker_limits.cc: flows under the policy's limits
   void keep_account(BrokerFlow& flow, const Verdict& verdict);  // once the flow has its socket
   void forget(std::uint32_t slot);                              // releases and erases
-  void measure(const BrokerFlow& flow);
+  std::uint64_t measure(const BrokerFlow& flow);
   void meter(base::Instant now);
 
   void answer(const Answer& answer);
@@ -178,8 +178,11 @@ class Broker {
   base::Instant path_due_ = base::Instant::never();   // when to look at flows without a path again
   base::Instant drain_due_ = base::Instant::never();  // the host state is unknown: when to read it again
   base::Instant meter_due_ = base::Instant::never();  // when to measure flows under a byte budget
-  std::uint32_t meter_left_ = 0;                      // entries of table_.live() still to be measured
-  std::uint32_t metered_ = 0;                         // flows under a byte budget
+  base::Duration meter_period_{};
+  std::uint64_t meter_seen_ = 0;    // sum of the volumes of this pass
+  std::uint64_t meter_before_ = 0;  // and of the one before
+  std::uint32_t meter_left_ = 0;    // entries of table_.live() still to be measured
+  std::uint32_t metered_ = 0;       // flows under a byte budget
   std::uint32_t revoke_serial_ = 0;
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read

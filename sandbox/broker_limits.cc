@@ -18,7 +18,10 @@
 namespace cordon::sandbox {
 namespace {
 
-constexpr base::Duration kMeterPeriod = std::chrono::seconds{1};
+// While bytes move; each pass without any doubles it up to the idle period, and so do very many flows.
+constexpr base::Duration kBusyPeriod = std::chrono::milliseconds{50};
+constexpr base::Duration kPerFlow = std::chrono::microseconds{100};
+constexpr base::Duration kIdlePeriod = std::chrono::seconds{1};
 constexpr std::uint32_t kMetersPerTurn = 256;
 
 // The start of struct tcp_info as linux/tcp.h has it; glibc's own ends before the counters (Linux 4.1).
@@ -47,7 +50,11 @@ void Broker::keep_account(BrokerFlow& flow, const Verdict& verdict) {
   flow.account = verdict.account;
   flow.metered = verdict.metered;
   flow.shaping = verdict.shaping;
-  if (verdict.metered && metered_++ == 0) meter_due_ = flow.started + kMeterPeriod;
+  if (verdict.metered) {
+    ++metered_;
+    meter_period_ = kBusyPeriod;
+    meter_due_ = std::min(meter_due_, flow.started + kBusyPeriod);
+  }
   if (flow.tuple.protocol != flow::Protocol::kTcp || verdict.shaping.shaper == 0 || !flow.socket.valid())
     return;
   // No single flow can be faster than its shaper, whatever the translator does. Guest to host only: what
@@ -65,23 +72,30 @@ void Broker::forget(std::uint32_t slot) {
   table_.erase(slot);
 }
 
-void Broker::measure(const BrokerFlow& flow) {
-  if (measurable(flow)) judge_.on_volume(flow.account, tcp_volume(flow.socket.get()));
+std::uint64_t Broker::measure(const BrokerFlow& flow) {
+  if (!measurable(flow)) return 0;
+  const std::uint64_t volume = tcp_volume(flow.socket.get());
+  judge_.on_volume(flow.account, volume);
+  return volume;
 }
 
-// A pass over all flows each second; some per turn. Then whoever is over a budget ends: the count of one flow
-// may have used up another's.
+// A pass over all flows, some per turn. Then whoever is over a budget ends: the count of one flow may have
+// used up another's.
 void Broker::meter(base::Instant now) {
   if (meter_left_ == 0) meter_left_ = table_.size();
   const std::uint32_t serial = ++revoke_serial_;
   if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
   for (std::uint32_t i = 0; i < kMetersPerTurn && meter_left_ > 0; ++i) {
     meter_left_ = std::min(meter_left_, table_.size());
-    if (meter_left_ > 0) measure(*table_.at(table_.live()[--meter_left_]));
+    if (meter_left_ > 0) meter_seen_ += measure(*table_.at(table_.live()[--meter_left_]));
   }
   if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
   if (meter_left_ > 0) return;  // goes on in the next turn
-  meter_due_ = now + kMeterPeriod;
+  const bool busy = std::exchange(meter_before_, meter_seen_) != meter_seen_;
+  meter_seen_ = 0;
+  meter_period_ = busy ? kBusyPeriod + kPerFlow * metered_ : meter_period_ * 2;
+  meter_period_ = std::min(meter_period_, kIdlePeriod);
+  meter_due_ = now + meter_period_;
   for (const std::uint32_t slot : table_.live()) {
     const BrokerFlow& flow = *table_.at(slot);
     if (!flow.metered || flow.state == BrokerFlow::State::kAwaitingClose) continue;
