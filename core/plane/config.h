@@ -34,12 +34,15 @@ struct BusyPoll {
   base::Duration longest = std::chrono::microseconds{60};  // zero: never spin
 };
 
+class ShaperBank;
+
 struct WorkerConfig {
   lan::LanConfig lan;  // addresses, MACs and MTU of the guest's link
   base::SipKey key;    // random per process: flow hash and initial sequence numbers
   Limits limits;
   Timeouts timeouts;
   BusyPoll busy_poll;
+  ShaperBank* shapers = nullptr;  // shared by all workers of a guest; nullptr: this worker's own
 };
 
 }  // namespace cordon::plane

@@ -26,6 +26,7 @@
 #include "core/plane/chunks.h"
 #include "core/plane/config.h"
 #include "core/plane/counters.h"
+#include "core/plane/shapers.h"
 #include "core/plane/slot_list.h"
 #include "core/wire/frame_builder.h"
 
@@ -43,6 +44,7 @@ struct FlowCommon {
   flow::CloseHow how = flow::CloseHow::kGraceful;
   flow::EndReason reason = flow::EndReason::kFin;
   std::uint32_t offer = 0;  // from outside, and the claim has not left yet
+  ShaperIds shaping;
   base::Fd socket;
   flow::Volumes volumes;
 };
@@ -64,6 +66,22 @@ class Context {
   // A flow from outside: tells the gate that `slot` is its name from now on.
   void claim(std::uint32_t slot, std::uint32_t offer);
   void decline(std::uint32_t offer);
+  void shape(std::uint32_t slot, const flow::Shaping& shaping) {
+    flows[slot].shaping = shapers.adopt(shaping);
+  }
+  // How many of `wanted` bytes of a stream may pass now; the flow is served later when that is not all.
+  [[nodiscard]] std::uint32_t allowance(std::uint32_t slot, Direction direction, std::uint32_t wanted) {
+    const ShaperIds ids = flows[slot].shaping;
+    return ids ? shapers.allowance(slot, ids, direction, wanted, now) : wanted;
+  }
+  void charge(std::uint32_t slot, Direction direction, std::uint64_t bytes) {
+    if (const ShaperIds ids = flows[slot].shaping) shapers.charge(ids, direction, bytes, now);
+  }
+  // A datagram; false: the rate is used up, and it is to be dropped.
+  [[nodiscard]] bool pass(std::uint32_t slot, Direction direction, std::uint64_t bytes) {
+    const ShaperIds ids = flows[slot].shaping;
+    return !ids || shapers.pass(ids, direction, bytes, now);
+  }
   // Ends the gate's and the kernel's part: epoll first, then the fd, then the message. The driver's part is
   // gone already.
   void close_slot(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason);
@@ -96,9 +114,11 @@ class Context {
   base::Instant now;  // of this turn
   Counters counters;
   flow::Table table;
-  loop::TimerWheel timers;
+  loop::TimerWheel timers;  // one for each slot, then those of the shapers
   loop::Poller poller;
   base::Reserved<FlowCommon> flows;  // constructed while the table's slot is live
+  ShaperBank own_shapers;            // unless the configuration names a shared one
+  Shapers shapers;
   ChunkPool ring_pool;
   ChunkPool stash_pool;
   SlotList ready;         // host sockets with something to read (or to write), next in turn

@@ -23,6 +23,7 @@ std::string_view name(Counter counter) {
     case Counter::kDropPendingFull: return "drop_pending_full";
     case Counter::kDropSocketFull: return "drop_socket_full";
     case Counter::kDropTooBig: return "drop_too_big";
+    case Counter::kDropShaped: return "drop_shaped";
     case Counter::kDropFlowClosing: return "drop_flow_closing";
     case Counter::kDropLocal: return "drop_local";
     case Counter::kFramesToGuest: return "frames_to_guest";
@@ -51,6 +52,7 @@ std::string_view name(Counter counter) {
     case Counter::kFragmentsToGuest: return "fragments_to_guest";
     case Counter::kSpoofReports: return "spoof_reports";
     case Counter::kDatagramsLate: return "datagrams_late";
+    case Counter::kDatagramsShaped: return "datagrams_shaped";
     case Counter::kDatagramsLost: return "datagrams_lost";
     case Counter::kCount: break;
   }

@@ -30,6 +30,7 @@ enum class Counter : std::uint8_t {
   kDropPendingFull,  // queue of a flow still waiting for its grant is full
   kDropSocketFull,   // the host socket's buffer is full (datagrams)
   kDropTooBig,       // datagram the host kernel will not send
+  kDropShaped,       // datagram over the flow's rate
   kDropFlowClosing,  // for a flow that is being ended, or refused silently a moment ago
   kDropLocal,        // ARP or neighbour message that needs no answer
   // --- to the guest
@@ -60,8 +61,9 @@ enum class Counter : std::uint8_t {
   kStashRefused,      // credit could not grow: the pool is reserved
   kFragmentsToGuest,  // datagrams cut into IP fragments for a small MTU
   kSpoofReports,
-  kDatagramsLate,  // reached an inbound flow's listener, not its socket
-  kDatagramsLost,  // waited for a grant, then could not be sent
+  kDatagramsLate,    // reached an inbound flow's listener, not its socket
+  kDatagramsShaped,  // to the guest: over the flow's rate
+  kDatagramsLost,    // waited for a grant, then could not be sent
   kCount
 };
 

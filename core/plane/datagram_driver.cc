@@ -49,6 +49,7 @@ std::optional<Counter> DatagramDriver::on_udp(const flow::Tuple& tuple, const wi
   Flow& flow = flows_[slot];
   flow.activity.on_guest(context_.now);
   context_.table.touch(slot);
+  if (!context_.pass(slot, Direction::kToHost, payload.size())) return Counter::kDropShaped;
   if (packet.hop_limit != flow.hop_limit) {
     write_run();
     set_hop_limit(slot, packet.hop_limit);
@@ -86,6 +87,7 @@ Counter DatagramDriver::on_echo(const wire::Packet& packet, const icmp::Echo& ec
   if (!context_.open(slot)) return Counter::kDropFlowClosing;
   flows_[slot].activity.on_guest(context_.now);
   context_.table.touch(slot);
+  if (!context_.pass(slot, Direction::kToHost, echo.payload.size())) return Counter::kDropShaped;
   set_hop_limit(slot, packet.hop_limit);
   auto header = icmp::host_request_header(tuple.guest.address.family(), echo.sequence);
   const std::array<iovec, 2> parts{iovec{header.data(), header.size()},
@@ -176,6 +178,7 @@ void DatagramDriver::send_pending(std::uint32_t slot) {
     PendingHeader header;
     flow.pending.read(pool, 0, base::as_writable_bytes(&header, sizeof header));
     flow.pending.advance(pool, sizeof header);
+    context_.charge(slot, Direction::kToHost, header.length);
     set_hop_limit(slot, header.hop_limit);
     std::array<iovec, 12> parts;
     const auto echo_header = icmp::host_request_header(tuple.guest.address.family(), header.sequence);

@@ -91,6 +91,12 @@ void DatagramDriver::read_udp(std::uint32_t slot) {
     const int n = receive(slot, true);
     for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
       const base::Bytes data{receive_.data() + i * kBuffer, received_[i]};
+      if (!context_.pass(slot, Direction::kToGuest, data.size())) {
+        const std::size_t each = std::max<std::size_t>(segment_[i], 1);
+        context_.counters.add(Counter::kDatagramsShaped,
+                              segment_[i] == 0 ? 1 : (data.size() + each - 1) / each);
+        continue;
+      }
       context_.flows[slot].volumes.bytes_to_guest += data.size();
       to_guest(slot, data, segment_[i] == 0 ? data.size() : segment_[i]);
     }
@@ -172,6 +178,10 @@ void DatagramDriver::read_echo(std::uint32_t slot) {
     const auto echo = icmp::parse_host_echo(tuple.guest.address.family(), message);
     if (!echo || echo->request) continue;
     if (echo->payload.size() + 8 > flow.frame.max_l4_length()) continue;
+    if (!context_.pass(slot, Direction::kToGuest, echo->payload.size())) {
+      context_.counters.add(Counter::kDatagramsShaped);
+      continue;
+    }
     context_.flows[slot].volumes.bytes_to_guest += echo->payload.size();
     const iovec payload{const_cast<std::byte*>(echo->payload.data()), echo->payload.size()};
     std::array<std::byte, wire::kMaxHeaders> headers;

@@ -26,6 +26,7 @@ bool TcpDriver::on_inbound(flow::Inbound& inbound) {
       start(*place, inbound.tuple, tcp::Connection(config_for(inbound.tuple, place->credit), context_.now));
   if (inbound.receive_window > 0) flow.ring_limit = std::min(inbound.receive_window, flow.ring_limit);
   dirty_.push(place->slot);
+  context_.shape(place->slot, inbound.shaping);
   const bool attached =
       context_.attach(place->slot, std::move(inbound.socket), EPOLLIN | EPOLLRDHUP | EPOLLET);
   context_.claim(place->slot, inbound.offer);
@@ -40,6 +41,7 @@ bool DatagramDriver::on_inbound(flow::Inbound& inbound) {
   }
   const auto slot = open_flow(inbound.tuple);
   if (!slot) return false;
+  context_.shape(*slot, inbound.shaping);
   const bool attached = context_.attach(*slot, std::move(inbound.socket), EPOLLIN | EPOLLET);
   context_.claim(*slot, inbound.offer);
   if (!attached) {
@@ -57,6 +59,8 @@ void DatagramDriver::on_late_datagram(std::uint32_t slot, base::Bytes payload) {
 
 // One datagram that did not come by the flow's socket.
 void DatagramDriver::deliver(std::uint32_t slot, base::Bytes payload) {
+  if (!context_.pass(slot, Direction::kToGuest, payload.size()))
+    return context_.counters.add(Counter::kDatagramsShaped);
   flows_[slot].activity.on_host(context_.now);
   context_.table.touch(slot);
   context_.flows[slot].volumes.bytes_to_guest += payload.size();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <utility>
 
 #include "core/base/check.h"
 #include "core/wire/tcp_options.h"
@@ -36,6 +37,22 @@ bool read_segment(const wire::TcpView& view, tcp::Segment& out) {
   for (std::size_t i = 0; i < options->sack_count; ++i)
     out.sack[i] = {options->sack[i].left, options->sack[i].right};
   return true;
+}
+
+// Writes the first `most` of all `offered` bytes; `parts` are whole again afterwards.
+ssize_t write_most(int fd, std::span<iovec> parts, std::uint32_t most, std::uint32_t offered) {
+  std::size_t n = parts.size();
+  std::size_t whole = 0;
+  if (most < offered) {
+    std::size_t left = most;
+    for (n = 0; left > parts[n].iov_len; ++n) left -= parts[n].iov_len;
+    whole = std::exchange(parts[n++].iov_len, left);
+  }
+  ssize_t written = 0;
+  do written = ::writev(fd, parts.data(), static_cast<int>(n));
+  while (written < 0 && errno == EINTR);
+  if (most < offered) parts[n - 1].iov_len = whole;
+  return written;
 }
 
 }  // namespace
@@ -184,10 +201,17 @@ void TcpDriver::write_gathered() {
   if (flow.ended && flow.reset_host) return;  // nobody is to get it any more
   ssize_t written = 0;
   int error = EAGAIN;
+  std::uint32_t offered = 0;
   if (flow.writable && context_.open(slot)) {
-    do written = ::writev(context_.flows[slot].socket.get(), parts.data(), static_cast<int>(parts.size()));
-    while (written < 0 && errno == EINTR);
-    error = written < 0 ? errno : 0;
+    for (const iovec& part : parts) offered += static_cast<std::uint32_t>(part.iov_len);
+    const std::uint32_t most = context_.allowance(slot, Direction::kToHost, offered);
+    error = 0;
+    if (most > 0) {
+      written = write_most(context_.flows[slot].socket.get(), parts, most, offered);
+      error = written < 0 ? errno : 0;
+    }
+    offered = most;
+    if (written > 0) context_.charge(slot, Direction::kToHost, static_cast<std::uint64_t>(written));
   }
   std::size_t skip = written > 0 ? static_cast<std::size_t>(written) : 0;
   if (!flow.stash.empty()) flow.stash.advance(context_.stash_pool, static_cast<std::uint32_t>(skip));
@@ -200,7 +224,7 @@ void TcpDriver::write_gathered() {
     skip = 0;
     keep(flow, flow.stashed, rest);
     flow.stashed += static_cast<std::uint32_t>(rest.size());
-    if (error == 0) error = EAGAIN;  // a short write means a full socket
+    if (error == 0 && written < ssize_t{offered}) error = EAGAIN;  // a short write means a full socket
   }
   after_write(slot, error);
 }
@@ -208,14 +232,17 @@ void TcpDriver::write_gathered() {
 void TcpDriver::write_stash(std::uint32_t slot) {
   Flow& flow = flows_[slot];
   while (flow.stashed > 0 && flow.writable && context_.open(slot)) {
+    const std::uint32_t most = context_.allowance(slot, Direction::kToHost, flow.stashed);
+    if (most == 0) return;  // its shaper brings us back
     std::array<iovec, kGather> parts;
-    const std::size_t n = flow.stash.pieces(context_.stash_pool, 0, flow.stashed, parts);
+    const std::size_t n = flow.stash.pieces(context_.stash_pool, 0, most, parts);
     std::size_t offered = 0;
     for (std::size_t i = 0; i < n; ++i) offered += parts[i].iov_len;
     const ssize_t written = ::writev(context_.flows[slot].socket.get(), parts.data(), static_cast<int>(n));
     int error = written < 0 ? errno : 0;
     if (error == EINTR) continue;
     if (written > 0) {
+      context_.charge(slot, Direction::kToHost, static_cast<std::uint64_t>(written));
       flow.stash.advance(context_.stash_pool, static_cast<std::uint32_t>(written));
       flow.stashed -= static_cast<std::uint32_t>(written);
       if (static_cast<std::size_t>(written) < offered) error = EAGAIN;

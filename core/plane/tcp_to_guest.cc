@@ -89,9 +89,11 @@ void TcpDriver::read_host(std::uint32_t slot) {
     const std::uint32_t budget = flow.connection.host_read_budget(flow.ring_bytes, flow.ring_limit);
     if (budget == 0) return;  // an ACK brings us back
     if (turn == 0) return context_.ready.push(slot);
+    const std::uint32_t most =
+        context_.allowance(slot, Direction::kToGuest, std::min({budget, turn, kReadOnce}));
+    if (most == 0) return;  // its shaper brings us back
     std::array<iovec, 16> parts;
-    const std::size_t n =
-        flow.ring.room(context_.ring_pool, flow.ring_bytes, std::min({budget, turn, kReadOnce}), parts);
+    const std::size_t n = flow.ring.room(context_.ring_pool, flow.ring_bytes, most, parts);
     std::uint32_t room = 0;
     for (std::size_t i = 0; i < n; ++i) room += static_cast<std::uint32_t>(parts[i].iov_len);
     if (room == 0) {
@@ -105,6 +107,7 @@ void TcpDriver::read_host(std::uint32_t slot) {
       const auto bytes = static_cast<std::uint32_t>(got);
       flow.ring_bytes += bytes;
       context_.flows[slot].volumes.bytes_to_guest += bytes;
+      context_.charge(slot, Direction::kToGuest, bytes);
       turn -= std::min(turn, bytes);
       if (bytes < room && !flow.hung_up) flow.readable = false;
       apply(slot, flow.connection.on_host_data(bytes, context_.now));
@@ -153,7 +156,10 @@ void TcpDriver::transmit_dirty() {
 void TcpDriver::transmit(std::uint32_t slot) {
   Flow& flow = flows_[slot];
   if (!flow.ended) {
-    grow_credit(flow);
+    // Of a slow flow no more than a second's worth is stored here.
+    const ShaperIds ids = context_.flows[slot].shaping;
+    if (!ids || context_.shapers.time_for(ids, Direction::kToHost, flow.credit) < std::chrono::seconds{1})
+      grow_credit(flow);
     const auto actions = flow.connection.on_stash(flow.stashed, flow.credit, context_.now);
     CORDON_CHECK(!actions.end);
   }
@@ -167,7 +173,10 @@ void TcpDriver::transmit(std::uint32_t slot) {
   }
   if (flow.ended) {
     if (flow.stashed == 0 || flow.reset_host) return finish(slot);
-    return context_.timers.arm(slot, context_.now + kLinger);
+    const ShaperIds ids = context_.flows[slot].shaping;
+    const base::Duration slow =
+        ids ? context_.shapers.time_for(ids, Direction::kToHost, flow.stashed) : base::Duration{};
+    return context_.timers.arm(slot, context_.now + kLinger + 2 * slow);
   }
   context_.timers.arm(slot, flow.connection.deadline());
 }

@@ -58,6 +58,7 @@ class Worker::Core {
   void on_link(std::uint32_t events);
   void on_flow(loop::Token token, std::uint32_t events);
   void run_ready();
+  void run_flow(std::uint32_t slot);
   void on_timer(std::uint32_t slot);
   void trim();
   // Waiting for the gate's answer.
@@ -147,16 +148,21 @@ void Worker::Core::run_ready() {
     while (const auto slot = context_.starved.pop()) context_.ready.push(*slot);
   // Those that push themselves again have used up this turn's budget.
   for (std::uint32_t n = context_.ready.size(); n > 0; --n) {
-    const std::uint32_t slot = *context_.ready.pop();
-    if (!context_.table.live(context_.table.id(slot)) || !context_.open(slot)) continue;
-    if (is_tcp(slot))
-      tcp_.on_ready(slot);
-    else
-      datagrams_.on_ready(slot);
+    run_flow(*context_.ready.pop());
   }
 }
 
+void Worker::Core::run_flow(std::uint32_t slot) {
+  if (!context_.table.live(context_.table.id(slot)) || !context_.open(slot)) return;
+  if (is_tcp(slot))
+    tcp_.on_ready(slot);
+  else
+    datagrams_.on_ready(slot);
+}
+
 void Worker::Core::on_timer(std::uint32_t slot) {
+  if (slot >= context_.config.limits.flows)
+    return context_.shapers.serve(slot, context_.now, [this](std::uint32_t next) { run_flow(next); });
   if (is_tcp(slot))
     tcp_.on_timer(slot);
   else
@@ -208,6 +214,7 @@ void Worker::Core::on_grant(flow::Grant grant) {
   // A stale grant's socket closes here; the broker drops its dup on the close message that is under way.
   if (!asked(grant.id)) return;
   context_.counters.add(Counter::kFlowsGranted);
+  context_.shape(grant.id.slot, grant.shaping);
   if (is_tcp(grant.id.slot))
     tcp_.on_grant(grant.id.slot, std::move(grant.socket), grant.receive_window);
   else
