@@ -34,10 +34,10 @@ constexpr const char* kOpenPolicy =
     "icmp/echo]}\n";
 
 struct Rig {
-  Rig() {
+  explicit Rig(const std::string& policy = kOpenPolicy) {
     test::World::get();
     REQUIRE(::pipe2(pipe, O_CLOEXEC | O_NONBLOCK) == 0);
-    const policy::Source source{"open.yaml", kOpenPolicy};
+    const policy::Source source{"open.yaml", policy};
     auto loaded = policy::load(std::span(&source, 1));
     REQUIRE(loaded.policy);
     auto monitor = netlink::Monitor::open(now);
@@ -190,6 +190,100 @@ TEST_CASE("judge: without a resolver the forwarder says so, and a flow to one th
   CHECK(rig.judge->path(flow, rig.judge->judge(tuple, rig.now)) == sandbox::Path::kGood);
   rig.judge->set_resolvers(std::span(two).first(1));
   CHECK(rig.judge->path(flow, rig.judge->judge(tuple, rig.now)) == sandbox::Path::kGone);
+}
+
+flow::Tuple from(std::string_view peer, std::uint16_t guest_port) {
+  const auto address = *net::parse_ip(peer);
+  return {flow::Protocol::kTcp,
+          {*net::parse_ip(address.is_v4() ? "10.0.2.15" : "fd00:c0:2d::15"), net::Port{guest_port}},
+          {address, net::Port{51000}}};
+}
+
+TEST_CASE("judge: who may come in is judged by the kernel's view of the peer") {
+  struct Case {
+    std::string_view name;
+    std::string_view peer;
+    std::string_view words;  // that let it in
+    bool host;
+  };
+  for (const std::string_view word : {"host", "onlink", "any", "198.51.100.0/24"}) {
+    Rig rig{"version: 1\nname: in\ningress:\n  - {name: a, allow: " + std::string{word} +
+            ", ports: tcp/22}\n"};
+    for (const Case& c :
+         {Case{"loopback", "127.0.0.1", "host", true}, Case{"IPv6 loopback", "::1", "host", true},
+          Case{"mapped loopback", "::ffff:127.0.0.1", "host", true},
+          Case{"the uplink's own address", "192.0.2.1", "host", true},
+          Case{"a peer behind the gateway", "198.51.100.1", "198.51.100.0/24", false},
+          Case{"the same, mapped", "::ffff:198.51.100.1", "198.51.100.0/24", false},
+          Case{"a link-local neighbour", "fe80::7", "onlink any", false}}) {
+      CAPTURE(word);
+      CAPTURE(c.name);
+      const auto verdict = rig.judge->judge_inbound(from(c.peer, 22), rig.now);
+      const bool want =
+          (" " + std::string{c.words} + " ").find(" " + std::string{word} + " ") != std::string::npos;
+      CHECK(verdict.allow == want);
+      CHECK(verdict.local_service == c.host);
+      CHECK_FALSE(rig.judge->judge_inbound(from(c.peer, 23), rig.now).allow);
+    }
+    auto elsewhere = from("198.51.100.1", 22);
+    elsewhere.guest.address = *net::parse_ip("10.0.2.99");
+    CHECK_FALSE(rig.judge->judge_inbound(elsewhere, rig.now).allow);
+  }
+}
+
+TEST_CASE("judge: a flow over a limit is refused and recorded with the limit's file and line") {
+  Rig rig{
+      "version: 1\nname: in\nlimits: {connections: 3, rate: 9MB/s}\negress:\n"
+      "  - {name: all, allow: 0.0.0.0/0, limits: {connections: 1, bytes: 1KB, rate: 1MB/s}}\n"
+      "ingress:\n  - {name: ssh, allow: host}\n"};
+  (void)rig.audit();
+  const auto tuple = to("198.51.100.1", 80);
+  auto first = rig.judge->judge(tuple, rig.now);
+  REQUIRE(first.allow);
+  rig.judge->admit(tuple, first, rig.now);
+  REQUIRE(first.allow);
+  CHECK(first.account != 0);
+  CHECK(first.metered);
+  CHECK(first.shaping == flow::Shaping{.shaper = 2, .outer = 1, .rate = 1'000'000, .outer_rate = 9'000'000});
+
+  auto second = rig.judge->judge(tuple, rig.now);
+  rig.judge->admit(tuple, second, rig.now);
+  CHECK_FALSE(second.allow);
+  CHECK(second.account == 0);
+  CHECK(second.how == flow::RefuseHow::kReject);
+  rig.judge->on_denied(tuple, second, rig.now);
+  auto text = rig.audit();
+  CHECK(text.find("\"limit-connections\"") != std::string::npos);
+  CHECK(text.find("\"open.yaml:5\"") != std::string::npos);
+
+  // Inbound ones fill the file's limit, not the rule's.
+  const auto inbound = from("127.0.0.1", 22);
+  for (const bool want : {true, true, false}) {
+    auto verdict = rig.judge->judge_inbound(inbound, rig.now);
+    REQUIRE(verdict.allow);
+    rig.judge->admit(inbound, verdict, rig.now);
+    CHECK(verdict.allow == want);
+    if (want) continue;
+    rig.judge->on_denied(inbound, verdict, rig.now);
+    text = rig.audit();
+    CHECK(text.find("\"open.yaml:3\"") != std::string::npos);
+    CHECK(text.find("\"inbound\"") != std::string::npos);
+  }
+
+  const sandbox::FlowView flow{tuple, tuple.remote, first.token, rig.now};
+  rig.judge->on_volume(first.account, 999);
+  CHECK_FALSE(rig.judge->over_budget(flow, first.account));
+  rig.judge->on_volume(first.account, 1000);
+  const auto over = rig.judge->over_budget(flow, first.account);
+  REQUIRE(over);
+  CHECK_FALSE(over->allow);
+  rig.judge->on_cut(flow, *over, sandbox::Cut::kVerdict, true, false, rig.now);
+  text = rig.audit();
+  CHECK(text.find("\"flow-revoked\",\"event.reason\":\"limit-bytes\"") != std::string::npos);
+  rig.judge->release(first.account);
+  auto third = rig.judge->judge(tuple, rig.now);
+  rig.judge->admit(tuple, third, rig.now);
+  CHECK_FALSE(third.allow);  // the budget is for the life of the guest
 }
 
 }  // namespace

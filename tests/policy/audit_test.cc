@@ -94,6 +94,74 @@ TEST_CASE("policy: an audit record has every field of the reference, in order") 
           R"("sandbox.dialed":null,"tls.client.server_name":null})");
 }
 
+TEST_CASE("policy: a record of a connection from outside has the peer as its source") {
+  auto policy = load_ok({"version: 1\nname: site\ningress:\n  - {name: lan, deny: onlink}\n"});
+  const flow::Tuple tuple{
+      flow::Protocol::kTcp, {ip("10.0.2.15"), net::Port{22}}, {ip("192.168.1.7"), net::Port{51000}}};
+  AuditEvent event{.action = AuditAction::kFlowDenied,
+                   .tuple = tuple,
+                   .decision = decide_ingress(policy, tuple, facts(on_link())),
+                   .facts = on_link(),
+                   .volumes = flow::Volumes{.bytes_from_guest = 11, .bytes_to_guest = 22}};
+  const auto line = to_json(make_record({.guest = "g", .tenant = ""}, policy, event));
+  for (const auto& [key, want] :
+       {std::pair{"network.direction", "\"inbound\""}, std::pair{"event.reason", "\"rule-deny\""},
+        std::pair{"rule.name", "\"lan\""}, std::pair{"sandbox.rule_at", "\"a.yaml:4\""},
+        std::pair{"sandbox.src_class", "\"onlink\""}, std::pair{"sandbox.dst_class", "(absent)"},
+        std::pair{"source.ip", "\"192.168.1.7\""}, std::pair{"source.port", "51000"},
+        std::pair{"destination.ip", "\"10.0.2.15\""}, std::pair{"destination.port", "22"},
+        std::pair{"source.bytes", "22"}, std::pair{"destination.bytes", "11"}}) {
+    CAPTURE(key);
+    CHECK(field(line, key) == want);
+  }
+  // The same flow has one community ID, whoever starts it.
+  const flow::Tuple other{tuple.protocol, tuple.remote, tuple.guest};
+  CHECK(field(line, "network.community_id") == "\"" + community_id(other) + "\"");
+}
+
+TEST_CASE("policy: a limit is recorded with its rule, or with the line of the file's own") {
+  auto policy =
+      load_ok({"version: 1\nname: site\nlimits: {connections: 1}\n"
+               "egress:\n  - {name: web, allow: any, limits: {new: 1/s}}\n"});
+  const auto tuple = flow_to("93.184.216.34", 443);
+  AuditEvent event{.action = AuditAction::kFlowDenied, .tuple = tuple, .facts = routed()};
+  event.decision.layer = 0;
+  event.decision.reason = Reason::kLimitNew;
+  event.decision.rule = 0;
+  auto line = to_json(make_record({}, policy, event));
+  CHECK(field(line, "event.reason") == "\"limit-new\"");
+  CHECK(field(line, "rule.name") == "\"web\"");
+  CHECK(field(line, "sandbox.rule_at") == "\"a.yaml:5\"");
+  event.decision.reason = Reason::kLimitConnections;
+  event.decision.rule = Decision::kNoRule;
+  line = to_json(make_record({}, policy, event));
+  CHECK(field(line, "rule.name") == "\"-\"");
+  CHECK(field(line, "sandbox.rule_at") == "\"a.yaml:3\"");
+  CHECK(field(line, "sandbox.layer") == "\"operator\"");
+}
+
+TEST_CASE("policy: connections from one peer to one port are one kind, whatever port they come from") {
+  Pipe pipe;
+  auto policy = shared(load_ok({"version: 1\nname: site\n"}));
+  AuditLog log{{.guest = "g", .tenant = ""}, pipe.fd(), policy};
+  for (std::uint16_t port = 50000; port < 50010; ++port) {
+    for (const std::uint16_t target : {std::uint16_t{22}, std::uint16_t{23}}) {
+      const flow::Tuple tuple{
+          flow::Protocol::kTcp, {ip("10.0.2.15"), net::Port{target}}, {ip("192.168.1.7"), net::Port{port}}};
+      log.record({.action = AuditAction::kFlowDenied,
+                  .tuple = tuple,
+                  .decision = decide_ingress(*policy, tuple, facts(on_link())),
+                  .facts = on_link()},
+                 kStart, kWall);
+    }
+  }
+  CHECK(pipe.lines().size() == 2);
+  log.finish(kStart, kWall);
+  const auto rest = pipe.lines();
+  REQUIRE(rest.size() == 2);
+  for (const auto& line : rest) CHECK(field(line, "event.count") == "9");
+}
+
 TEST_CASE("policy: records of the floor, of audit mode, of ended flows and of the policy itself") {
   auto policy = load_ok({file({"allow: any"}), "version: 1\nname: watch\nmode: audit\negress: []\n"});
   const auto json = [&](const AuditEvent& event) {

@@ -1,9 +1,8 @@
 // decide() against a second evaluator written straight from the reference page, and properties that must hold
 // for any policy. Seeded, so that a failure repeats.
-#include <random>
-
 #include "policy/destination.h"
 #include "policy/print.h"
+#include "tests/policy/dice.h"
 #include "tests/policy/testing.h"
 
 using namespace cordon;
@@ -12,20 +11,6 @@ using namespace cordon::policy::testing;
 using flow::Protocol;
 
 namespace {
-
-class Dice {
- public:
-  explicit Dice(unsigned seed) : engine_(seed) {}
-  unsigned below(unsigned n) { return std::uniform_int_distribution<unsigned>{0, n - 1}(engine_); }
-  bool one_in(unsigned n) { return below(n) == 0; }
-  template <std::size_t N>
-  std::string_view pick(const std::array<std::string_view, N>& from) {
-    return from[below(N)];
-  }
-
- private:
-  std::mt19937 engine_;
-};
 
 // Few places, so that rules and queries meet.
 constexpr std::array<std::string_view, 26> kAddresses{

@@ -18,11 +18,12 @@ TEST_CASE("policy: the reference lists every code, reason, action, place and met
     CHECK(page.find(text) != std::string::npos);
   };
   using enum Code;
-  for (const auto code : {kUnreadable,    kSyntax,          kYamlFeature,     kUnknownKey,   kDuplicateKey,
-                          kMissingKey,    kWrongKind,       kNotSupportedYet, kTooMany,      kVersion,
-                          kBadName,       kDuplicateRule,   kBadChoice,       kAllowOrDeny,  kBadDestination,
-                          kHostBits,      kBadPrefixLength, kNameDestination, kOperatorOnly, kBadPort,
-                          kReversedRange, kEmptyList,       kBadText,         kShadowed,     kNeverReached})
+  for (const auto code :
+       {kUnreadable,   kSyntax,          kYamlFeature,    kUnknownKey,   kDuplicateKey,    kMissingKey,
+        kWrongKind,    kNotSupportedYet, kTooMany,        kVersion,      kBadName,         kDuplicateRule,
+        kBadChoice,    kAllowOrDeny,     kBadDestination, kHostBits,     kBadPrefixLength, kNameDestination,
+        kOperatorOnly, kBadPort,         kReversedRange,  kEmptyList,    kBadText,         kBadLimit,
+        kNoMeaning,    kRatesInTwoFiles, kShadowed,       kNeverReached, kLooserLimit})
     has("| P" + std::to_string(static_cast<unsigned>(code)) + " |");
   for (std::size_t i = 1; i < kReasonCount; ++i)
     has("`" + std::string{to_string(static_cast<Reason>(i))} + "`");

@@ -51,6 +51,13 @@ flow::Tuple parse_flow(std::string_view protocol, std::string text) {
   return flow_to(address, port, protocol == "tcp" ? flow::Protocol::kTcp : flow::Protocol::kUdp);
 }
 
+flow::Tuple parse_inbound(std::string_view protocol, const std::string& peer, const std::string& target) {
+  REQUIRE(target.starts_with("guest:"));
+  auto tuple = flow_to(peer, 40000, protocol == "tcp" ? flow::Protocol::kTcp : flow::Protocol::kUdp);
+  tuple.guest.port = net::Port{static_cast<std::uint16_t>(std::stoul(target.substr(6)))};
+  return tuple;
+}
+
 Loaded load_shipped(const std::vector<std::string>& names) {
   std::vector<std::string> paths;
   for (const auto& name : names) paths.push_back(kFolder / name);
@@ -60,7 +67,8 @@ Loaded load_shipped(const std::vector<std::string>& names) {
 // "allow RULE" or "deny REASON [RULE]"
 std::string verdict(const PolicySet& policy, const Decision& d, bool with_rule) {
   const auto rule = [&] {
-    return policy.files()[static_cast<std::size_t>(d.layer)].egress[static_cast<std::size_t>(d.rule)].name;
+    const Ruleset& file = policy.files()[static_cast<std::size_t>(d.layer)];
+    return file.rules(d.direction)[static_cast<std::size_t>(d.rule)].name;
   };
   if (d.allow) return "allow " + rule();
   return "deny " + std::string{to_string(d.reason)} +
@@ -89,7 +97,8 @@ std::size_t run_cases(const std::filesystem::path& cases) {
     }
     std::string guest, arrow, destination, word, want;
     REQUIRE((words >> guest >> arrow >> destination >> word));
-    REQUIRE((guest == "guest" && arrow == "->"));
+    REQUIRE(arrow == "->");
+    const bool inbound = guest != "guest";
     auto given = facts(routed(), routed());
     if (const auto fact = parse_fact(word)) {
       given = *fact;
@@ -98,7 +107,8 @@ std::size_t run_cases(const std::filesystem::path& cases) {
     want = word;
     std::size_t length = 1;
     for (; words >> word; ++length) want += " " + word;
-    const auto d = decide(*policy, parse_flow(first, destination), given);
+    const auto d = inbound ? decide_ingress(*policy, parse_inbound(first, guest, destination), given)
+                           : decide(*policy, parse_flow(first, destination), given);
     CHECK(verdict(*policy, d, length > 2) == want);
     ++count;
   }
