@@ -13,11 +13,10 @@
 #include "app/attach_namespace.h"
 #include "app/guest_namespace.h"
 #include "app/guest_notes.h"
+#include "app/options_threads.h"
 
 namespace cordon::app {
 namespace {
-
-constexpr unsigned kQueues = 1;
 
 base::Result<void> set_up(int channel, const RunOptions& options, pid_t launcher) {
   const auto namespaces = CORDON_TRY(open_target(*options.attach));
@@ -25,7 +24,7 @@ base::Result<void> set_up(int channel, const RunOptions& options, pid_t launcher
   // Now and not earlier: a change of credentials clears it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launcher) return base::fail("attach:", "the launcher is gone");
-  const auto taps = CORDON_TRY(make_taps(options.guest.interface, kQueues));
+  const auto taps = CORDON_TRY(make_taps(options.guest.interface, queue_count(options)));
   CORDON_TRY(follow_interface(namespaces, options.guest));
   CORDON_TRY(set_up_network(options.guest));
   return send_note(channel, {.step = Step::kTap, .text = {}}, taps);

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "app/broker_judge.h"
+#include "app/options_threads.h"
 #include "app/run.h"
 #include "policy/builtin.h"
 #include "policy/load.h"
@@ -50,6 +51,7 @@ base::Result<void> serve(const RunOptions& options, std::shared_ptr<const policy
 
   sandbox::BrokerOptions limits;
   if (options.max_flows != 0) limits.max_flows = options.max_flows;
+  limits.max_workers = most_workers(options);
   limits.max_slots = std::max(limits.max_slots, limits.max_flows);
   const unsigned descriptors = CORDON_TRY(raise_descriptor_limit(limits.max_flows));
   sandbox::Broker broker{limits, judge, base::Fd{sandbox::control::kControlFd}};

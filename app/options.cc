@@ -8,6 +8,7 @@
 #include "app/option_values.h"
 #include "app/options_attach.h"
 #include "app/options_forward.h"
+#include "app/options_threads.h"
 
 namespace cordon::app {
 namespace {
@@ -56,6 +57,7 @@ Published ports
 
 Limits and isolation
   --max-flows N          connections at a time, 16 to 65536 (default: 8192)
+  --threads N|auto       threads that carry its traffic, 1 to 16 (default: 1)
   --isolation best       use what the kernel offers and say what is missing (default)
   --isolation strict     refuse to start without full isolation
 
@@ -73,7 +75,7 @@ See cordon(1).
 struct RawOptions {
   ForwardOptions forward;
   std::vector<std::string> policy, addresses, gateways, dns;
-  std::string audit_log, name, mac, mtu, max_flows, isolation, features, link_faults;
+  std::string audit_log, name, mac, mtu, max_flows, threads, isolation, features, link_faults;
   RawAttach attach;
   RawStart start;
   bool no_ipv4 = false;
@@ -104,6 +106,7 @@ void declare(CLI::App& cli, RawOptions& raw) {
   text("--mac", raw.mac);
   text("--mtu", raw.mtu);
   text("--max-flows", raw.max_flows);
+  text("--threads", raw.threads);
   text("--isolation", raw.isolation);
   text("--features", raw.features);
   text("--link-faults", raw.link_faults);
@@ -291,6 +294,9 @@ std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& opt
     if (!flows) return std::unexpected(flows.error());
     options.max_flows = *flows;
   }
+  const auto threads = parse_threads(raw.threads);
+  if (!threads) return std::unexpected(threads.error());
+  options.threads = *threads;
   if (raw.isolation == "strict")
     options.isolation = Isolation::kStrict;
   else if (!raw.isolation.empty() && raw.isolation != "best")

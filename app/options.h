@@ -72,6 +72,7 @@ struct RunOptions {
   GuestPlan guest;
   std::vector<sandbox::ForwardRule> forwards;  // no two of them overlap
   std::uint32_t max_flows = 0;
+  std::uint32_t threads = 0;  // of the translator; 0: as many as there are processors, within limits
   Isolation isolation = Isolation::kBest;
   std::optional<link::Faults> link_faults;  // --link-faults: harm on purpose
   Features features;

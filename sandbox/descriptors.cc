@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <string>
 
+#include "sandbox/control.h"
+
 namespace cordon::sandbox {
 
 base::Result<void> ensure_standard_fds() {
@@ -21,6 +23,20 @@ base::Result<void> ensure_standard_fds() {
       return base::fail_errno("open", "/dev/null");
   }
   return {};
+}
+
+WorkerFds worker_fds(unsigned worker) {
+  if (worker == 0) return {control::kControlFd, control::kSecondFd};
+  const int first = kFirstFreeFd + 2 * static_cast<int>(worker - 1);
+  return {first, first + 1};
+}
+
+unsigned count_workers() {
+  unsigned workers = 1;
+  while (workers < control::kMaxWorkers && is_packet_socket(worker_fds(workers).channel) &&
+         ::fcntl(worker_fds(workers).tap, F_GETFD) >= 0)
+    ++workers;
+  return workers;
 }
 
 base::Result<void> close_from(int first, Rest rest) {

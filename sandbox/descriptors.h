@@ -1,5 +1,6 @@
 // Descriptors of a role: 0-2 standard, 3 and 4 its two ends (control.h), 5 a pidfd of the launcher until
-// begin. The translator's standard output is a pipe on which it says once that its loop begins.
+// begin; then, of a translator with several workers, channel and tap of each further one. Its standard
+// output is a pipe on which it says once that its loop begins.
 #pragma once
 
 #include "core/base/error.h"
@@ -8,6 +9,15 @@ namespace cordon::sandbox {
 
 inline constexpr int kLauncherFd = 5;
 inline constexpr int kFirstFreeFd = 6;
+
+// The ends of one of the translator's workers.
+struct WorkerFds {
+  int channel;
+  int tap;
+};
+[[nodiscard]] WorkerFds worker_fds(unsigned worker);
+// How many the launcher has laid out for us.
+[[nodiscard]] unsigned count_workers();
 
 // 0, 1 and 2 exist (else /dev/null), so that no later descriptor takes their meaning.
 [[nodiscard]] base::Result<void> ensure_standard_fds();

@@ -98,4 +98,13 @@ base::Result<void> install_filter(const Bpf& program) {
   return {};
 }
 
+base::Result<void> install_thread_filter(const Bpf& program) {
+#ifdef CORDON_SANITIZED
+  return install_filter(program);
+#else
+  static_cast<void>(program);
+  return {};
+#endif
+}
+
 }  // namespace cordon::sandbox

@@ -19,6 +19,9 @@ using Bpf = std::vector<sock_filter>;
 [[nodiscard]] base::Result<Bpf> compile_filter(std::span<const Table> profile, pid_t own_pid);
 // Needs no_new_privs. Covers every thread of the process.
 [[nodiscard]] base::Result<void> install_filter(const Bpf& program);
+// For a thread, before install_filter(). Does something in sanitizer builds only, where that one covers
+// nothing but its caller.
+[[nodiscard]] base::Result<void> install_thread_filter(const Bpf& program);
 // The name of a system call on this architecture, for messages.
 [[nodiscard]] std::string syscall_name(int number);
 

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 
 #include "sandbox/control.h"
 #include "sandbox/descriptors.h"
@@ -54,20 +55,29 @@ void place_descriptors(const ChildPlan& plan) {
     int from;
     int to;
   };
-  std::array<Move, 6> moves{{{plan.null, 0},
-                             {plan.request.output < 0 ? plan.null : plan.request.output, 1},
-                             {plan.request.diagnostics, 2},
-                             {plan.request.control, control::kControlFd},
-                             {plan.request.second, control::kSecondFd},
-                             {plan.request.launcher, kLauncherFd}}};
+  std::array<Move, 6 + 2 * (control::kMaxWorkers - 1)> all{
+      {{plan.null, 0},
+       {plan.request.output < 0 ? plan.null : plan.request.output, 1},
+       {plan.request.diagnostics, 2},
+       {plan.request.control, control::kControlFd},
+       {plan.request.second, control::kSecondFd},
+       {plan.request.launcher, kLauncherFd}}};
+  std::size_t count = 6;
+  for (unsigned worker = 1; worker <= plan.request.more_workers.size(); ++worker) {
+    const WorkerFds from = plan.request.more_workers[worker - 1];
+    all[count++] = {from.channel, worker_fds(worker).channel};
+    all[count++] = {from.tap, worker_fds(worker).tap};
+  }
+  const auto moves = std::span(all).first(count);
+  const int first_free = kFirstFreeFd + static_cast<int>(count - 6);
   for (auto& move : moves) {
-    move.from = ::fcntl(move.from, F_DUPFD_CLOEXEC, kFirstFreeFd);
+    move.from = ::fcntl(move.from, F_DUPFD_CLOEXEC, first_free);
     if (move.from < 0) child_fail("descriptors");
   }
-  const int executable = ::fcntl(plan.request.executable, F_DUPFD_CLOEXEC, kFirstFreeFd);
+  const int executable = ::fcntl(plan.request.executable, F_DUPFD_CLOEXEC, first_free);
   for (const auto& move : moves)
     if (::dup2(move.from, move.to) < 0) child_fail("descriptors");
-  if (!close_from(kFirstFreeFd, Rest::kCloseOnExec)) child_fail("close_range");
+  if (!close_from(first_free, Rest::kCloseOnExec)) child_fail("close_range");
   ::syscall(SYS_execveat, executable, "", plan.argv, plan.envp, AT_EMPTY_PATH);
   child_fail("exec");
 }

@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/base/fd.h"
+#include "sandbox/descriptors.h"
 #include "sandbox/stages.h"
 
 namespace cordon::sandbox {
@@ -23,10 +24,11 @@ struct SpawnRequest {
   Role role = Role::kTranslator;
   int executable = -1;  // O_PATH
   std::vector<std::string> arguments;
-  int control = -1;      // becomes fd 3
-  int second = -1;       // becomes fd 4
-  int launcher = -1;     // a pidfd of ourselves, becomes fd 5
-  int output = -1;       // becomes stdout; -1: /dev/null
+  int control = -1;                     // becomes fd 3
+  int second = -1;                      // becomes fd 4
+  std::vector<WorkerFds> more_workers;  // the translator's further ones, at most kMaxWorkers - 1
+  int launcher = -1;                    // a pidfd of ourselves, becomes fd 5
+  int output = -1;                      // becomes stdout; -1: /dev/null
   int diagnostics = -1;  // becomes stderr; never the terminal itself for the translator: it could read keys
 };
 

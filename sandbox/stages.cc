@@ -94,6 +94,8 @@ base::Result<IsolationReport> lock(Role role, std::span<const Table> profile, co
   report.layers.push_back({"landlock", landlock, detail});
   const unsigned fds = CORDON_TRY(limit_fds(options.max_fds));
   report.layers.push_back({"nofile", State::kActive, std::to_string(fds)});
+  if (options.start_threads)
+    CORDON_TRY(options.start_threads([&filter] { return install_thread_filter(filter); }));
   if (role == Role::kTranslator) {
     CORDON_TRY(set_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE"));
     CORDON_TRY(set_limit(RLIMIT_NPROC, "RLIMIT_NPROC"));
@@ -138,7 +140,8 @@ base::Result<void> begin_role(Role role) {
   if (!is_packet_socket(control::kControlFd) || ::fcntl(control::kSecondFd, F_GETFD) < 0)
     return base::fail(to_string(role), "--role is for the launcher, not for the command line");
   CORDON_TRY(die_with_launcher());
-  CORDON_TRY(close_from(kFirstFreeFd, Rest::kClose));
+  const unsigned workers = role == Role::kTranslator ? count_workers() : 1;
+  CORDON_TRY(close_from(worker_fds(workers).channel, Rest::kClose));
   CORDON_TRY(not_dumpable());
   ::prctl(PR_SET_NAME, role == Role::kBroker ? "cordon-broker" : "cordon-transl", 0, 0, 0);
   // The heap never shrinks: free() must not need a system call that the filter forbids.

@@ -13,13 +13,15 @@
 //   root           lock   pivot_root into an empty read-only tmpfs                 keep a path to the host
 //   identity       lock   leave root where a lesser uid is mapped or allowed       keep supplementary groups
 //   capabilities   lock   empty every set and the bounding set; securebits         need a capability
-//   afterwards privileges     lock   no_new_privs, MDWE, Landlock, rlimits                    grow again
-//   filter         lock   the role's seccomp profile, last                         allocate or open
-//   afterwards serve          role   its loop                                                 -
+//   privileges     lock   no_new_privs, MDWE, Landlock, rlimits                    grow again
+//   threads        lock   of the translator: they inherit all of the above         touch guest bytes
+//   filter         lock   the role's seccomp profile, last, for every thread       allocate or open
+//   serve          role   its loop                                                 -
 //
 // Everything that is really active is in the IsolationReport.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +53,11 @@ struct LockOptions {
   unsigned max_fds = 1024;    // RLIMIT_NOFILE from here on, bounded by the hard limit
   bool print_report = false;  // on stderr, just before the filter
   bool strict = false;        // fail when a layer of this kernel could not be had
+  // Starts the threads that share the process. Called when every privilege is gone, because credentials,
+  // no_new_privs and Landlock belong to a thread and a new one inherits them; the filter, installed last,
+  // covers all of them. Each calls `lock_thread` first and must not touch guest bytes before the lock is
+  // done.
+  std::function<base::Result<void>(std::function<base::Result<void>()> lock_thread)> start_threads;
 };
 
 [[nodiscard]] base::Result<void> begin_role(Role role);

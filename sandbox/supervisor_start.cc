@@ -77,7 +77,12 @@ base::Result<void> Supervisor::start_guest() {
 }
 
 base::Result<void> Supervisor::start_translator() {
-  auto channel = CORDON_TRY(make_channel_pair());
+  std::vector<ChannelPair> channels;
+  std::vector<WorkerFds> workers;
+  for (const base::Fd& tap : taps_) {
+    channels.push_back(CORDON_TRY(make_channel_pair()));
+    workers.push_back({channels.back().translator.get(), tap.get()});
+  }
   const base::Fd diagnostics = CORDON_TRY(diagnostics_.open());
   watch(diagnostics_.poll_fd());
   std::array<int, 2> output{};
@@ -88,13 +93,15 @@ base::Result<void> Supervisor::start_translator() {
   translator_ = CORDON_TRY(spawn_role({.role = Role::kTranslator,
                                        .executable = executable_.get(),
                                        .arguments = config_.arguments,
-                                       .control = channel.translator.get(),
-                                       .second = taps_.front().get(),
+                                       .control = workers.front().channel,
+                                       .second = workers.front().tap,
+                                       .more_workers = {workers.begin() + 1, workers.end()},
                                        .launcher = self_.get(),
                                        .output = output_end.get(),
                                        .diagnostics = diagnostics.get()}));
-  if (control_->send_new_translator(channel.broker.get()) != SendStatus::kSent)
-    return base::fail("translator", "the broker does not take its channel");
+  for (std::uint32_t worker = 0; worker < channels.size(); ++worker)
+    if (control_->send_new_translator(channels[worker].broker.get(), worker) != SendStatus::kSent)
+      return base::fail("translator", "the broker does not take its channel");
   trace("translator started");
   return {};
 }

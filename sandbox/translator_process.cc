@@ -1,24 +1,30 @@
 #include "sandbox/translator_process.h"
 
 #include <signal.h>
-#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <new>
 #include <optional>
+#include <span>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "core/base/fd.h"
-#include "core/link/fault_link.h"
-#include "core/link/tap_link.h"
 #include "core/link/tap_offloads.h"
-#include "sandbox/channel.h"
+#include "core/plane/shapers.h"
 #include "sandbox/control.h"
 #include "sandbox/descriptors.h"
 #include "sandbox/stages.h"
+#include "sandbox/translator_lane.h"
 
 namespace cordon::sandbox {
 namespace {
@@ -26,28 +32,6 @@ namespace {
 static_assert(plane::kCounters <= message::kCounterCount);
 static_assert(plane::Limits{}.flows + 64 <= 20'000,
               "one descriptor per flow must fit an ordinary hard limit");
-
-// The channel inside the worker's loop.
-class ChannelSource final : public plane::PollHandler {
- public:
-  ChannelSource(ChannelGate& gate, plane::Worker& worker) : gate_(gate), worker_(worker) {}
-  void on_ready(std::uint32_t events, base::Instant) override {
-    if (gate_.dispatch(worker_, (events & EPOLLOUT) != 0) == ChannelGate::Status::kClosed) closed_ = true;
-  }
-  // Output is watched only while the channel is full.
-  void adjust() {
-    if (gate_.wants_write() == watching_output_) return;
-    watching_output_ = !watching_output_;
-    worker_.want_output(gate_.poll_fd(), watching_output_);
-  }
-  [[nodiscard]] bool closed() const { return closed_; }
-
- private:
-  ChannelGate& gate_;
-  plane::Worker& worker_;
-  bool watching_output_ = false;
-  bool closed_ = false;
-};
 
 // SIGTERM from the launcher: an orderly end.
 class EndSource final : public plane::PollHandler {
@@ -59,33 +43,66 @@ class EndSource final : public plane::PollHandler {
   bool asked_ = false;
 };
 
-// Totals go to the broker at most once a second and only when they moved, so an idle translator sleeps.
-class CounterReporter {
- public:
-  CounterReporter(ChannelGate& gate, const plane::Worker& worker) : gate_(gate), worker_(worker) {}
+// A worker's part of the guest's limits. The hash deals flows out unevenly and the broker counts them all, so
+// a table has room for twice the average.
+plane::Limits share_of(plane::Limits limits, unsigned workers) {
+  if (workers == 1) return limits;
+  for (std::uint32_t* flows : {&limits.flows, &limits.udp_flows, &limits.icmp_flows})
+    *flows = std::max(1U, std::min(*flows, *flows * 2 / workers));
+  limits.ring_bytes /= workers;
+  limits.stash_bytes /= workers;
+  return limits;
+}
 
-  // How long the next turn may wait.
-  base::Duration tick(base::Instant now) {
-    constexpr base::Duration kInterval = std::chrono::seconds{1};
-    constexpr base::Duration kForever = std::chrono::hours{1};
-    if (!moved()) return kForever;
-    if (now < next_) return next_ - now;
-    next_ = now + kInterval;
-    send();
-    return moved() ? kInterval : kForever;
+// The threads of all lanes but the first. After the lockdown there is no futex: they wait in read() of an
+// eventfd, and none of them ever ends, because an ending thread calls what the filter forbids.
+class LaneThreads {
+ public:
+  base::Result<void> open() {
+    begin_ = base::Fd{::eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE)};
+    locked_ = base::Fd{::eventfd(0, EFD_CLOEXEC)};
+    if (!begin_ || !locked_) return base::fail_errno("eventfd");
+    return {};
   }
-  void send() {
-    CounterValues values{};
-    std::ranges::copy(worker_.counters().values(), values.begin());
-    if (gate_.send_counters(values)) sent_ = worker_.counters().values();
+  base::Result<void> start(std::span<const std::unique_ptr<Lane>> lanes,
+                           const std::function<base::Result<void>()>& lock_thread) {
+    for (const auto& lane : lanes) {
+      running_.fetch_add(1);
+      try {
+        std::thread{[this, &lane, &lock_thread] { live(*lane, lock_thread); }}.detach();
+      } catch (const std::system_error& error) {
+        return std::unexpected(base::Error{"start a thread", error.code().value(), "RLIMIT_NPROC?"});
+      }
+    }
+    for (std::uint64_t count = 0, seen = 0; seen < lanes.size(); seen += count)
+      if (::read(locked_.get(), &count, sizeof count) != sizeof count)
+        return base::fail_errno("read", "eventfd");
+    if (!all_locked_) return base::fail("seccomp", "a thread could not be locked");
+    return {};
   }
-  [[nodiscard]] bool moved() const { return sent_ != worker_.counters().values(); }
+  void begin() {
+    const std::uint64_t all = running_;
+    static_cast<void>(!::write(begin_.get(), &all, sizeof all));
+  }
+  [[nodiscard]] bool running() const { return running_ != 0; }
 
  private:
-  ChannelGate& gate_;
-  const plane::Worker& worker_;
-  std::array<std::uint64_t, plane::kCounters> sent_{};
-  base::Instant next_;
+  void live(Lane& lane, const std::function<base::Result<void>()>& lock_thread) {
+    if (!lock_thread()) all_locked_ = false;
+    std::uint64_t one = 1;
+    static_cast<void>(!::write(locked_.get(), &one, sizeof one));
+    static_cast<void>(!::read(begin_.get(), &one, sizeof one));
+    while (lane.turn()) {
+    }
+    lane.finish();
+    running_.fetch_sub(1);
+    for (;;) static_cast<void>(!::read(begin_.get(), &one, sizeof one));
+  }
+
+  base::Fd begin_;
+  base::Fd locked_;
+  std::atomic<std::uint64_t> running_{0};
+  std::atomic<bool> all_locked_{true};
 };
 
 base::Result<base::SipKey> random_key() {
@@ -109,30 +126,44 @@ base::Result<base::Fd> open_end_signal() {
 // quicker.
 base::Result<void> serve(const TranslatorConfig& config) {
   CORDON_TRY(begin_role(Role::kTranslator));
+  const unsigned workers = count_workers();
   plane::WorkerConfig worker_config = config.worker;
   worker_config.key = CORDON_TRY(random_key());
+  worker_config.limits = share_of(config.worker.limits, workers);
   const base::Fd end_signal = CORDON_TRY(open_end_signal());
   const auto offloads = CORDON_TRY(link::set_tap_offloads(control::kSecondFd, config.wanted));
-  link::TapLink tap{base::Fd{control::kSecondFd}, offloads};
-  std::optional<link::FaultLink> faulty;
-  if (config.faults) faulty.emplace(tap, *config.faults);
-  link::Link& link = faulty ? static_cast<link::Link&>(*faulty) : tap;
-  ChannelGate gate{base::Fd{control::kControlFd}};
-  plane::Worker worker{worker_config, link, gate};
-  ChannelSource channel{gate, worker};
+
+  plane::ShaperBank shapers;
+  if (workers > 1) worker_config.shapers = &shapers;
+  std::optional<plane::WorkerGroup> group;
+  if (workers > 1) group.emplace(worker_config.key, workers);
+  std::vector<std::unique_ptr<Lane>> lanes;
+  for (unsigned i = 0; i < workers; ++i)
+    lanes.push_back(
+        std::make_unique<Lane>(LaneSetup{config, worker_config, offloads, group ? &*group : nullptr, i}));
+  Lane& first = *lanes.front();
   EndSource end;
-  CounterReporter counters{gate, worker};
-  worker.add_poll_source(gate.poll_fd(), channel);
-  worker.add_poll_source(end_signal.get(), end);
-  CORDON_TRY(lock_translator(
-      {.max_fds = worker_config.limits.flows + 64, .print_report = config.verbose, .strict = config.strict}));
+  first.worker().add_poll_source(end_signal.get(), end);
+
+  LaneThreads threads;
+  LockOptions lock{.max_fds = config.worker.limits.flows + 64 * workers,
+                   .print_report = config.verbose,
+                   .strict = config.strict,
+                   .start_threads = {}};
+  if (workers > 1) {
+    CORDON_TRY(threads.open());
+    lock.start_threads = [&](const std::function<base::Result<void>()>& lock_thread) {
+      return threads.start(std::span{lanes}.subspan(1), lock_thread);
+    };
+  }
+  CORDON_TRY(lock_translator(lock));
+  if (workers > 1) threads.begin();
   tell_ready();
 
-  while (!channel.closed() && !end.asked() && !tap.dead()) {
-    worker.run_once(counters.tick(base::monotonic_now()));
-    channel.adjust();
+  while (first.turn() && !end.asked()) {
   }
-  if (counters.moved()) counters.send();
+  first.finish();
+  for (int i = 0; i < 50 && threads.running(); ++i) first.worker().run_once(std::chrono::milliseconds{1});
   ::_exit(0);
 }
 
@@ -144,6 +175,8 @@ int run_translator(const TranslatorConfig& config) {
     std::fprintf(stderr, "cordon: translator: %s\n", base::describe(served.error()).c_str());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "cordon: translator: not enough address space for its tables (RLIMIT_AS?)\n");
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "cordon: translator: %s\n", error.what());
   }
   return 1;
 }

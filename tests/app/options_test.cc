@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "app/option_values.h"
+#include "app/options_threads.h"
 
 namespace cordon::app {
 namespace {
@@ -44,6 +45,24 @@ TEST_CASE("options: what follows -- belongs to the command, whatever it looks li
   const auto options = run_options({"run", "--mtu", "1500", "--", "sh", "--mtu", "9000", "--", "--help"});
   CHECK(options.guest.mtu == 1500);
   CHECK(options.command == std::vector<std::string>{"sh", "--mtu", "9000", "--", "--help"});
+}
+
+TEST_CASE("options: threads are a number from 1 to 16, or auto") {
+  CHECK(run_options({"run", "--", "x"}).threads == 1);
+  CHECK(run_options({"run", "--threads", "16", "--", "x"}).threads == 16);
+  CHECK(run_options({"run", "--threads=1", "--threads=3", "--", "x"}).threads == 3);
+  const auto automatic = run_options({"run", "--threads", "auto", "--", "x"});
+  CHECK(automatic.threads == 0);
+  CHECK(queue_count(automatic) >= 1);
+  CHECK(queue_count(automatic) <= most_workers(automatic));
+  CHECK(queue_count(run_options({"run", "--threads", "7", "--", "x"})) == 7);
+  for (const char* bad : {"0", "17", "-1", "two", "2.5", "auto2", "18446744073709551618"}) {
+    CAPTURE(bad);
+    const auto invocation = parse_line({"run", "--threads", bad, "--", "x"});
+    REQUIRE_FALSE(invocation);
+    CHECK(invocation.error().message ==
+          "--threads " + std::string{bad} + ": give auto, or a number from 1 to 16");
+  }
 }
 
 TEST_CASE("options: repeated policy files keep their order") {

@@ -130,7 +130,7 @@ within() {
 # guest [cordon options] -- COMMAND...: runs it in a sandbox on the host. LIMIT is the time in seconds.
 RUN_AS=()
 guest() {
-  timeout --foreground "${LIMIT:-60}" ip netns exec host "${RUN_AS[@]}" "$CORDON" run ${CHAT:---quiet} --policy $W/policy.yaml \
+  timeout --foreground "${LIMIT:-60}" ip netns exec host "${RUN_AS[@]}" "$CORDON" run ${CHAT:---quiet} ${CORDON_TEST_OPTIONS:-} --policy $W/policy.yaml \
     --audit-log "$AUDIT" "$@"
 }
 # The same in the background: background NAME [cordon options] -- COMMAND...; waits for a "ready" line of COMMAND.
@@ -139,7 +139,7 @@ background() {
   shift
   : >$W/log/$name.out
   # A shell without job control lets its background processes ignore SIGINT.
-  env --default-signal=INT,QUIT ip netns exec host "${RUN_AS[@]}" "$CORDON" run ${CHAT:---quiet} --policy $W/policy.yaml \
+  env --default-signal=INT,QUIT ip netns exec host "${RUN_AS[@]}" "$CORDON" run ${CHAT:---quiet} ${CORDON_TEST_OPTIONS:-} --policy $W/policy.yaml \
     --audit-log "$AUDIT" "$@" </dev/null >$W/log/$name.out 2>$W/log/$name.err &
   pid_of[$name]=$!
   within 20 grep -q ready $W/log/$name.out || die "$name did not get ready: $(cat $W/log/$name.err)"
