@@ -72,7 +72,18 @@ takes() {  # takes LEAST MOST COMMAND...
 }
 limits '' '{rate: 1MB/s}'
 for address in $SERVER4 $SERVER6; do
-  expect "3 MB to $address at 1 MB/s" takes 1800 8000 inner $TRAFFIC send $address $PORT 3000000
+  for direction in send receive; do
+    expect "3 MB at 1 MB/s: $direction, $address" takes 2200 9000 inner $TRAFFIC $direction $address $PORT 3000000
+  done
 done
+# Two flows share one rate, each direction has its own, and without a limit the same takes no time.
+expect "two flows of 1.5 MB share 1 MB/s" takes 2200 9000 inner_sh \
+  '$TRAFFIC receive $SERVER4 $PORT 1500000 & $TRAFFIC receive $SERVER6 $PORT 1500000 && wait $!'
+expect "both directions of 1.5 MB at once" takes 900 2700 inner_sh \
+  '$TRAFFIC receive $SERVER4 $PORT 1500000 & $TRAFFIC send $SERVER6 $PORT 1500000 && wait $!'
+limits '{rate: 1MB/s}' '{rate: 100MB/s}'
+expect "the file's rate holds over a rule's" takes 2200 9000 inner $TRAFFIC receive $SERVER4 $PORT 3000000
+limits '' '{connections: 1}'
+expect "3 MB without a rate" takes 0 2000 inner $TRAFFIC receive $SERVER4 $PORT 3000000
 
 finish
