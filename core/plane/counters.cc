@@ -19,6 +19,9 @@ std::string_view name(Counter counter) {
     case Counter::kDropFragment: return "drop_fragment";
     case Counter::kDropSpoofed: return "drop_spoofed";
     case Counter::kDropMulticast: return "drop_multicast";
+    case Counter::kDropBroadcast: return "drop_broadcast";
+    case Counter::kIgnoredGroups: return "ignored_groups";
+    case Counter::kDropHopLimit: return "drop_hop_limit";
     case Counter::kDropTableFull: return "drop_table_full";
     case Counter::kDropPendingFull: return "drop_pending_full";
     case Counter::kDropSocketFull: return "drop_socket_full";

@@ -25,7 +25,10 @@ enum class Counter : std::uint8_t {
   kFragmentHeld,     // kept until the rest of its datagram is there
   kDropFragment,     // overlapping, contradictory, or of a datagram that is malformed as a whole
   kDropSpoofed,      // source MAC or address not assigned to this guest
-  kDropMulticast,    // multicast or broadcast destination
+  kDropMulticast,    // multicast destination: never forwarded (mDNS, SSDP ...)
+  kDropBroadcast,    // broadcast destination, limited or of the guest's subnet
+  kIgnoredGroups,    // IGMP, MLD: nobody here routes groups
+  kDropHopLimit,     // TTL 1 for a destination beyond the gateway: time exceeded
   kDropTableFull,    // no slot, or the protocol's cap
   kDropPendingFull,  // queue of a flow still waiting for its grant is full
   kDropSocketFull,   // the host socket's buffer is full (datagrams)

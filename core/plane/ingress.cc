@@ -45,6 +45,22 @@ flow::Tuple describe(const wire::Packet& packet) {
   return tuple;
 }
 
+// The subnet's own broadcast address; RFC 3021: a /31 has none.
+bool is_directed_broadcast(const std::optional<lan::LanAddresses>& lan, const net::IpAddress& address) {
+  if (!lan || address.is_v6() || lan->on_link.length() > 30 || !lan->on_link.contains(address)) return false;
+  const std::uint32_t host_bits = UINT32_MAX >> lan->on_link.length();
+  return (base::load_be<std::uint32_t>(std::as_bytes(address.bytes()).first<4>()) & host_bits) == host_bits;
+}
+
+// RFC 3376 (IGMP); RFC 2710 and 3810 (MLD).
+bool is_group_membership(const wire::Packet& packet) {
+  constexpr wire::IpProtocol kIgmp{2};
+  if (packet.source.is_v4()) return packet.protocol == kIgmp;
+  if (packet.protocol != wire::IpProtocol::kIcmpv6 || packet.l4.empty()) return false;
+  const auto type = std::to_integer<std::uint8_t>(packet.l4[0]);
+  return (type >= 130 && type <= 132) || type == 143;
+}
+
 bool is_limited_broadcast(const net::IpAddress& address) {
   return address.is_v4() && address == net::IpAddress(net::Ipv4Address(255, 255, 255, 255));
 }
@@ -81,10 +97,12 @@ std::optional<Counter> Ingress::on_packet(const wire::EthernetView& ethernet, co
     return on_answer(responder_.on_ndp(ethernet.source(), packet, context_.now, reply), reply);
   }
   if (!lan::is_for_us(context_.config.lan, ethernet.destination())) return Counter::kDropLocal;
-  if (net::is_multicast(packet.destination) || is_limited_broadcast(packet.destination) ||
-      net::is_unspecified(packet.source) || ethernet.destination().is_group())
-    return Counter::kDropMulticast;
+  if (const auto reason = no_single_destination(ethernet, packet)) return reason;
   if (packet.is_fragment) return on_fragment(ethernet, packet);
+  if (packet.hop_limit <= 1 && !lan::is_local(context_.config.lan, packet.destination)) {
+    context_.send_error(packet, {icmp::ErrorKind::kTimeExceeded});
+    return Counter::kDropHopLimit;
+  }
 
   flow::Tuple tuple{.guest = {packet.source, {}}, .remote = {packet.destination, {}}};
   if (packet.protocol == wire::IpProtocol::kTcp) {
@@ -106,7 +124,24 @@ std::optional<Counter> Ingress::on_packet(const wire::EthernetView& ethernet, co
   }
   if (packet.protocol == wire::IpProtocol::kIcmp || packet.protocol == wire::IpProtocol::kIcmpv6)
     return on_icmp(packet);
+  // RFC 1122 section 3.2.2.1, RFC 4443 section 3.4: the guest learns that this protocol leads nowhere.
+  if (packet.protocol != wire::IpProtocol::kNoNextHeader)
+    context_.send_error(packet, {icmp::ErrorKind::kProtocolUnreachable});
   return Counter::kDropProtocol;
+}
+
+// Groups are not forwarded, and RFC 1122 section 3.2.2 forbids an error about them.
+std::optional<Counter> Ingress::no_single_destination(const wire::EthernetView& ethernet,
+                                                      const wire::Packet& packet) const {
+  if (is_group_membership(packet)) return Counter::kIgnoredGroups;
+  if (net::is_multicast(packet.destination)) return Counter::kDropMulticast;
+  if (is_limited_broadcast(packet.destination) ||
+      is_directed_broadcast(context_.config.lan.v4, packet.destination))
+    return Counter::kDropBroadcast;
+  // A single destination in a frame for everybody (RFC 1122 section 3.3.6).
+  if (ethernet.destination().is_group()) return Counter::kDropBroadcast;
+  if (net::is_unspecified(packet.source)) return Counter::kDropLocal;
+  return std::nullopt;
 }
 
 std::optional<Counter> Ingress::on_fragment(const wire::EthernetView& ethernet,

@@ -2,8 +2,8 @@
 //
 // Theory of operation. Order matters and is fixed: Ethernet; ARP to the LAN's responder; IP header; offload
 // metadata against what was parsed; source check; neighbour discovery; destination; fragments (the whole
-// datagram then starts again at the source check); protocol. Each frame ends in exactly one outcome counter
-// (counters.h).
+// datagram then starts again at the source check); hop limit (the gateway is hop 1); protocol. Each frame
+// ends in exactly one outcome counter (counters.h).
 #pragma once
 
 #include <optional>
@@ -29,6 +29,8 @@ class Ingress {
   [[nodiscard]] Counter on_answer(const lan::Answer& answer, lan::ReplyBuffer reply);
   [[nodiscard]] std::optional<Counter> on_packet(const wire::EthernetView& ethernet,
                                                  const wire::Packet& packet, const link::Offload& offload);
+  [[nodiscard]] std::optional<Counter> no_single_destination(const wire::EthernetView& ethernet,
+                                                             const wire::Packet& packet) const;
   [[nodiscard]] std::optional<Counter> on_fragment(const wire::EthernetView& ethernet,
                                                    const wire::Packet& fragment);
   [[nodiscard]] Counter on_icmp(const wire::Packet& packet);
