@@ -121,8 +121,14 @@ int socket_protocol(flow::Protocol protocol, net::Family family) {
   return family == net::Family::kIpv6 ? int{IPPROTO_ICMPV6} : int{IPPROTO_ICMP};
 }
 
-// A path MTU is left to the kernel (IP_PMTUDISC_WANT is the default): it fragments what is too long.
-void set_datagram_options(int fd, flow::Protocol protocol) {
+// A path MTU is left to the kernel (IP_PMTUDISC_WANT is the default): it fragments what is too long; the
+// translator tells a guest that forbade it (datagram_marks.cc).
+void set_datagram_options(int fd, flow::Protocol protocol, net::Family family) {
+  // What the guest sees of the answers' IP headers.
+  const bool v6 = family == net::Family::kIpv6;
+  set(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1);
+  if (protocol == flow::Protocol::kIcmpEcho)
+    set(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVHOPLIMIT : IP_RECVTTL, 1);
   if (protocol == flow::Protocol::kUdp) set(fd, SOL_UDP, UDP_GRO, 1);  // absent before Linux 5.0: no matter
   set(fd, SOL_SOCKET, SO_RCVBUF, kDatagramBuffer);
   set(fd, SOL_SOCKET, SO_SNDBUF, kDatagramBuffer);
@@ -156,7 +162,7 @@ OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::
     set_stream_options(fd.get());
   } else {
     if (!accept_only(fd.get(), verdict.dial, tuple.protocol)) return failed();
-    set_datagram_options(fd.get(), tuple.protocol);
+    set_datagram_options(fd.get(), tuple.protocol, family);
     out.kept_port = keep_port(fd.get(), tuple, family, same_port);
   }
   out.error = connect_to(fd.get(), verdict.dial, verdict.scope_id);

@@ -39,6 +39,11 @@ constexpr Row kOptions[] = {
     {SYS_setsockopt, "datagram batches", {arg_is(1, SOL_UDP), arg_is(2, UDP_SEGMENT)}},
     {SYS_setsockopt, "the guest's TTL", {arg_is(1, SOL_IP), arg_is(2, IP_TTL)}},
     {SYS_setsockopt, "the guest's hop limit", {arg_is(1, SOL_IPV6), arg_is(2, IPV6_UNICAST_HOPS)}},
+    // Safe: neither names an address, an interface or a table, so a flow's packets still go to its peer
+    // through the interface it is bound to. A TOS can choose among that interface's routes (ip-rule tos) and
+    // a queue.
+    {SYS_setsockopt, "the guest's DSCP and ECN", {arg_is(1, SOL_IP), arg_is(2, IP_TOS)}},
+    {SYS_setsockopt, "the guest's DSCP and ECN", {arg_is(1, SOL_IPV6), arg_is(2, IPV6_TCLASS)}},
     {SYS_getsockopt, "why a socket failed", {arg_is(1, SOL_SOCKET), arg_is(2, SO_ERROR)}},
     {SYS_getsockopt, "memory held by a socket", {arg_is(1, SOL_SOCKET), arg_is(2, kSoMeminfo)}},
     {SYS_getsockopt, "what the far end acknowledged", {arg_is(1, SOL_TCP), arg_is(2, TCP_INFO)}},

@@ -52,6 +52,7 @@ std::string_view name(Counter counter) {
     case Counter::kStaleEvents: return "stale_events";
     case Counter::kRingStarved: return "ring_starved";
     case Counter::kStashRefused: return "stash_refused";
+    case Counter::kPathMtuTold: return "path_mtu_told";
     case Counter::kFragmentsToGuest: return "fragments_to_guest";
     case Counter::kSpoofReports: return "spoof_reports";
     case Counter::kDatagramsLate: return "datagrams_late";

@@ -62,6 +62,7 @@ enum class Counter : std::uint8_t {
   kStaleEvents,       // event or answer for a slot that was reused
   kRingStarved,       // reading from the host paused: the guest's ring budget is used up
   kStashRefused,      // credit could not grow: the pool is reserved
+  kPathMtuTold,       // datagrams of the guest that the path does not take whole
   kFragmentsToGuest,  // datagrams cut into IP fragments for a small MTU
   kSpoofReports,
   kDatagramsLate,    // reached an inbound flow's listener, not its socket

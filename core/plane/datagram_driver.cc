@@ -31,16 +31,17 @@ std::optional<Counter> DatagramDriver::on_udp(const flow::Tuple& tuple, const wi
                                               base::Bytes payload, std::uint16_t gso_size) {
   const auto found = context_.table.find(tuple);
   const bool super = gso_size > 0 && payload.size() > gso_size;
+  const Marks marks = marks_of(packet);
   if (!found || context_.flows[*found].phase == Phase::kAsking ||
       context_.flows[*found].phase == Phase::kAsked) {
     const auto slot = found ? found : new_flow(tuple);
     if (!slot) return Counter::kDropTableFull;
     bool held = true;
     while (held && super && payload.size() > gso_size) {
-      held = hold(*slot, payload.first(gso_size), 0, packet.hop_limit);
+      held = hold(*slot, payload.first(gso_size), 0, marks);
       payload = payload.subspan(gso_size);
     }
-    held = held && hold(*slot, payload, 0, packet.hop_limit);
+    held = held && hold(*slot, payload, 0, marks);
     if (!found) return Counter::kNewFlow;
     return held ? Counter::kToUdpFlow : Counter::kDropPendingFull;
   }
@@ -49,10 +50,12 @@ std::optional<Counter> DatagramDriver::on_udp(const flow::Tuple& tuple, const wi
   Flow& flow = flows_[slot];
   flow.activity.on_guest(context_.now);
   context_.table.touch(slot);
+  if (marks.dont_fragment && too_long(slot, payload, super ? gso_size : payload.size(), 0))
+    return Counter::kDropTooBig;
   if (!context_.pass(slot, Direction::kToHost, payload.size())) return Counter::kDropShaped;
-  if (packet.hop_limit != flow.hop_limit) {
+  if (marks.hop_limit != flow.hop_limit || marks.traffic_class != flow.traffic_class) {
     write_run();
-    set_hop_limit(slot, packet.hop_limit);
+    set_marks(slot, marks);
   }
   if (super) {
     write_run();
@@ -79,7 +82,7 @@ Counter DatagramDriver::on_echo(const wire::Packet& packet, const icmp::Echo& ec
       context_.flows[*found].phase == Phase::kAsked) {
     const auto slot = found ? found : new_flow(tuple);
     if (!slot) return Counter::kDropTableFull;
-    const bool held = hold(*slot, echo.payload, echo.sequence, packet.hop_limit);
+    const bool held = hold(*slot, echo.payload, echo.sequence, marks_of(packet));
     if (!found) return Counter::kNewFlow;
     return held ? Counter::kToIcmpFlow : Counter::kDropPendingFull;
   }
@@ -87,8 +90,11 @@ Counter DatagramDriver::on_echo(const wire::Packet& packet, const icmp::Echo& ec
   if (!context_.open(slot)) return Counter::kDropFlowClosing;
   flows_[slot].activity.on_guest(context_.now);
   context_.table.touch(slot);
+  const Marks marks = marks_of(packet);
+  if (marks.dont_fragment && too_long(slot, echo.payload, echo.payload.size(), echo.sequence))
+    return Counter::kDropTooBig;
   if (!context_.pass(slot, Direction::kToHost, echo.payload.size())) return Counter::kDropShaped;
-  set_hop_limit(slot, packet.hop_limit);
+  set_marks(slot, marks);
   auto header = icmp::host_request_header(tuple.guest.address.family(), echo.sequence);
   const std::array<iovec, 2> parts{iovec{header.data(), header.size()},
                                    iovec{const_cast<std::byte*>(echo.payload.data()), echo.payload.size()}};
@@ -141,8 +147,7 @@ udp::IdleLimits DatagramDriver::limits_for(std::uint32_t slot) const {
   return {t.icmp, t.icmp};
 }
 
-bool DatagramDriver::hold(std::uint32_t slot, base::Bytes payload, std::uint16_t sequence,
-                          std::uint8_t hop_limit) {
+bool DatagramDriver::hold(std::uint32_t slot, base::Bytes payload, std::uint16_t sequence, Marks marks) {
   Flow& flow = flows_[slot];
   flow.activity.on_guest(context_.now);
   ChunkPool& pool = context_.stash_pool;
@@ -155,7 +160,7 @@ bool DatagramDriver::hold(std::uint32_t slot, base::Bytes payload, std::uint16_t
     if (pool.promised() + more > pool.total() / 4 * 3 || !pool.reserve(more)) return false;
     flow.pending_reserved = chunks;
   }
-  const PendingHeader header{static_cast<std::uint32_t>(payload.size()), sequence, hop_limit, 0};
+  const PendingHeader header{static_cast<std::uint32_t>(payload.size()), sequence, marks};
   CORDON_CHECK(flow.pending.write(pool, flow.pending_bytes, base::as_bytes(&header, sizeof header)));
   CORDON_CHECK(flow.pending.write(pool, flow.pending_bytes + sizeof header, payload));
   flow.pending_bytes += size;
@@ -178,8 +183,18 @@ void DatagramDriver::send_pending(std::uint32_t slot) {
     PendingHeader header;
     flow.pending.read(pool, 0, base::as_writable_bytes(&header, sizeof header));
     flow.pending.advance(pool, sizeof header);
+    if (header.marks.dont_fragment) {
+      std::array<std::byte, 1232> known;
+      const auto quote = std::span(known).first(std::min<std::size_t>(known.size(), header.length));
+      flow.pending.read(pool, 0, quote);
+      if (too_long(slot, quote, header.length, header.sequence)) {
+        context_.counters.add(Counter::kDatagramsLost);
+        flow.pending.advance(pool, header.length);
+        continue;
+      }
+    }
     context_.charge(slot, Direction::kToHost, header.length);
-    set_hop_limit(slot, header.hop_limit);
+    set_marks(slot, header.marks);
     std::array<iovec, 12> parts;
     const auto echo_header = icmp::host_request_header(tuple.guest.address.family(), header.sequence);
     std::size_t n = 0;
@@ -197,7 +212,8 @@ void DatagramDriver::send_pending(std::uint32_t slot) {
   drop_pending(flow);
 }
 
-void DatagramDriver::on_grant(std::uint32_t slot, base::Fd socket) {
+void DatagramDriver::on_grant(std::uint32_t slot, base::Fd socket, std::uint32_t path_mtu) {
+  flows_[slot].path_mtu = path_mtu;
   if (!context_.attach(slot, std::move(socket), EPOLLIN | EPOLLET))
     return finish(slot, flow::CloseHow::kReset, flow::EndReason::kError);
   send_pending(slot);
@@ -349,16 +365,6 @@ bool DatagramDriver::set_segment(std::uint32_t slot, std::uint16_t size) {
     return false;
   flow.segment = size;
   return true;
-}
-
-void DatagramDriver::set_hop_limit(std::uint32_t slot, std::uint8_t hop_limit) {
-  Flow& flow = flows_[slot];
-  if (flow.hop_limit == hop_limit) return;
-  const int value = hop_limit;
-  const bool v6 = context_.table.tuple(slot).remote.address.is_v6();
-  ::setsockopt(context_.flows[slot].socket.get(), v6 ? IPPROTO_IPV6 : IPPROTO_IP,
-               v6 ? IPV6_UNICAST_HOPS : IP_TTL, &value, sizeof value);
-  flow.hop_limit = hop_limit;
 }
 
 }  // namespace cordon::plane

@@ -3,12 +3,14 @@
 // Theory of operation.
 // Guest -> host. A run of equally sized datagrams of one flow in a batch (the last may be shorter), or a USO
 // super-frame, leaves as UDP_SEGMENT and one writev(). When the kernel refuses the segment size (path MTU),
-// the run goes out one by one. The first datagrams of a flow wait in a small queue until the grant. Host ->
-// guest. recvmmsg() with UDP_GRO; runs of equal size become one USO super-frame where the link has USO; what
-// exceeds the guest's MTU is cut into IP fragments. Errors come from the socket's error queue and become
-// ICMP. Polling is edge-triggered with the same re-arm rule as TCP: `readable` stays set until a receive came
-// back short.
+// the run goes out one by one. datagram_marks.cc has hop limit, DSCP, ECN and path MTU. The first datagrams
+// of a flow wait in a small queue until the grant. Host -> guest. recvmmsg() with UDP_GRO; runs of equal size
+// become one USO super-frame where the link has USO; what exceeds the guest's MTU is cut into IP fragments.
+// Errors come from the socket's error queue and become ICMP. Polling is edge-triggered with the same re-arm
+// rule as TCP: `readable` stays set until a receive came back short.
 #pragma once
+
+#include <sys/socket.h>
 
 #include <array>
 #include <cstdint>
@@ -34,7 +36,7 @@ class DatagramDriver {
   [[nodiscard]] Counter on_echo(const wire::Packet& packet, const icmp::Echo& echo);
   void end_batch() { write_run(); }
 
-  void on_grant(std::uint32_t slot, base::Fd socket);
+  void on_grant(std::uint32_t slot, base::Fd socket, std::uint32_t path_mtu);
   void on_refuse(std::uint32_t slot, flow::RefuseHow how);
   // A flow from outside with its first datagram. False: no room, or the tuple is in use; the datagram is
   // delivered by a flow that is open, all the same.
@@ -55,22 +57,28 @@ class DatagramDriver {
     std::uint32_t pending_bytes = 0;
     std::uint32_t pending_reserved = 0;  // chunks
     std::uint16_t pending_count = 0;
-    std::uint16_t segment = 0;    // the socket's UDP_SEGMENT now
-    std::uint8_t hop_limit = 64;  // the socket's TTL now
+    std::uint16_t segment = 0;       // the socket's UDP_SEGMENT now
+    std::uint8_t hop_limit = 0;      // the socket's TTL now; 0: never set
+    std::uint8_t traffic_class = 0;  // the socket's now
     bool readable = false;
+    std::uint32_t path_mtu = 0;  // towards the remote; 0: unknown
+  };
+  // What of a packet's IP header goes on with its datagram.
+  struct Marks {
+    std::uint8_t hop_limit;  // as it leaves the gateway
+    std::uint8_t traffic_class;
+    bool dont_fragment;
   };
   struct PendingHeader {
     std::uint32_t length;
     std::uint16_t sequence;  // echo
-    std::uint8_t hop_limit;
-    std::uint8_t reserved;
+    Marks marks;
   };
   enum class Sent : std::uint8_t { kYes, kFull, kTooBig, kRefusedSegment, kClosed };
 
   [[nodiscard]] std::optional<std::uint32_t> open_flow(const flow::Tuple& tuple);
   [[nodiscard]] std::optional<std::uint32_t> new_flow(const flow::Tuple& tuple);
-  [[nodiscard]] bool hold(std::uint32_t slot, base::Bytes payload, std::uint16_t sequence,
-                          std::uint8_t hop_limit);
+  [[nodiscard]] bool hold(std::uint32_t slot, base::Bytes payload, std::uint16_t sequence, Marks marks);
   void send_pending(std::uint32_t slot);
   void drop_pending(Flow& flow);
 
@@ -81,18 +89,23 @@ class DatagramDriver {
   [[nodiscard]] Sent write_segmented(std::uint32_t slot, std::span<const iovec> parts, std::uint16_t size);
   [[nodiscard]] Sent write_raw(std::uint32_t slot, std::span<const iovec> parts, std::size_t size);
   [[nodiscard]] bool set_segment(std::uint32_t slot, std::uint16_t size);
-  void set_hop_limit(std::uint32_t slot, std::uint8_t hop_limit);
+  [[nodiscard]] static Marks marks_of(const wire::Packet& packet);
+  void set_marks(std::uint32_t slot, Marks marks);
+  // A datagram that must not be fragmented, longer than the path takes: tells the guest. True: it ends here.
+  [[nodiscard]] bool too_long(std::uint32_t slot, base::Bytes known, std::size_t length,
+                              std::uint16_t sequence);
   void count(Sent sent, std::uint64_t frames);
 
   void read_udp(std::uint32_t slot);
   void read_echo(std::uint32_t slot);
-  int receive(std::uint32_t slot, bool wants_gro);
+  int receive(std::uint32_t slot);
+  void read_control(cmsghdr& control, std::size_t message);
   void drain_errors(std::uint32_t slot);
   [[nodiscard]] std::optional<net::IpAddress> reporter_for(
       const icmp::ErrorReport& report, const flow::Tuple& tuple,
       const std::optional<net::Endpoint>& offender) const;
   void deliver(std::uint32_t slot, base::Bytes payload);
-  void to_guest(std::uint32_t slot, base::Bytes payload, std::size_t size);
+  void to_guest(std::uint32_t slot, base::Bytes payload, std::size_t size, std::uint8_t traffic_class);
   void flush_to_guest();
   void send_fragments(Flow& flow, base::Bytes payload);
   void finish(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason);
@@ -119,6 +132,11 @@ class DatagramDriver {
   base::Reserved<std::byte> receive_;
   std::array<std::size_t, kMessages> received_{};
   std::array<std::size_t, kMessages> segment_{};
+  struct Seen {
+    std::uint8_t hop_limit;
+    std::uint8_t traffic_class;
+  };
+  std::array<Seen, kMessages> seen_{};
   std::uint32_t fragment_id_ = 0;
 };
 

@@ -22,6 +22,7 @@ namespace {
 constexpr int kReceivesPerTurn = 4;
 constexpr int kErrorsPerTurn = 16;
 constexpr std::size_t kUdpHeader = 8;
+constexpr std::uint8_t kHopLimit = 64;  // of what reaches the guest, where the real one is not known
 
 // A union gives the control buffer the alignment of its header.
 template <std::size_t Size>
@@ -47,15 +48,15 @@ void DatagramDriver::on_ready(std::uint32_t slot) {
 }
 
 // One recvmmsg() into the scratch buffers; 0: nothing now. `received_` and `segment_` say what came.
-int DatagramDriver::receive(std::uint32_t slot, bool wants_gro) {
+int DatagramDriver::receive(std::uint32_t slot) {
   std::array<mmsghdr, kMessages> messages{};
   std::array<iovec, kMessages> buffers;
-  std::array<Control<CMSG_SPACE(sizeof(int))>, kMessages> controls;
+  // UDP_GRO's segment size, and DSCP and ECN; or hop limit and the same.
+  std::array<Control<2 * CMSG_SPACE(sizeof(int))>, kMessages> controls;
   for (std::size_t i = 0; i < kMessages; ++i) {
     buffers[i] = {receive_.data() + i * kBuffer, kBuffer};
     messages[i].msg_hdr.msg_iov = &buffers[i];
     messages[i].msg_hdr.msg_iovlen = 1;
-    if (!wants_gro) continue;
     messages[i].msg_hdr.msg_control = &controls[i];
     messages[i].msg_hdr.msg_controllen = sizeof controls[i];
   }
@@ -72,23 +73,36 @@ int DatagramDriver::receive(std::uint32_t slot, bool wants_gro) {
   for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
     received_[i] = messages[i].msg_len;
     segment_[i] = 0;
-    if (!wants_gro) continue;
+    seen_[i] = {};
     for (cmsghdr* c = CMSG_FIRSTHDR(&messages[i].msg_hdr); c != nullptr;
-         c = CMSG_NXTHDR(&messages[i].msg_hdr, c)) {
-      if (c->cmsg_level != SOL_UDP || c->cmsg_type != UDP_GRO) continue;
-      int size = 0;
-      std::memcpy(&size, CMSG_DATA(c), sizeof size);
-      if (size > 0) segment_[i] = static_cast<std::size_t>(size);
-    }
+         c = CMSG_NXTHDR(&messages[i].msg_hdr, c))
+      read_control(*c, i);
   }
   flow.activity.on_host(context_.now);
   context_.table.touch(slot);
   return n;
 }
 
+void DatagramDriver::read_control(cmsghdr& control, std::size_t message) {
+  if (control.cmsg_level == IPPROTO_IP && control.cmsg_type == IP_TOS) {  // a byte, unlike the others
+    seen_[message].traffic_class = *CMSG_DATA(&control);
+    return;
+  }
+  int value = 0;
+  std::memcpy(&value, CMSG_DATA(&control), sizeof value);
+  if (control.cmsg_level == SOL_UDP && control.cmsg_type == UDP_GRO) {
+    if (value > 0) segment_[message] = static_cast<std::size_t>(value);
+  } else if (control.cmsg_level == IPPROTO_IPV6 && control.cmsg_type == IPV6_TCLASS) {
+    seen_[message].traffic_class = static_cast<std::uint8_t>(value);
+  } else if ((control.cmsg_level == IPPROTO_IP && control.cmsg_type == IP_TTL) ||
+             (control.cmsg_level == IPPROTO_IPV6 && control.cmsg_type == IPV6_HOPLIMIT)) {
+    seen_[message].hop_limit = static_cast<std::uint8_t>(value);
+  }
+}
+
 void DatagramDriver::read_udp(std::uint32_t slot) {
   for (int turn = 0; turn < kReceivesPerTurn && flows_[slot].readable; ++turn) {
-    const int n = receive(slot, true);
+    const int n = receive(slot);
     for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
       const base::Bytes data{receive_.data() + i * kBuffer, received_[i]};
       if (!context_.pass(slot, Direction::kToGuest, data.size())) {
@@ -98,7 +112,7 @@ void DatagramDriver::read_udp(std::uint32_t slot) {
         continue;
       }
       context_.flows[slot].volumes.bytes_to_guest += data.size();
-      to_guest(slot, data, segment_[i] == 0 ? data.size() : segment_[i]);
+      to_guest(slot, data, segment_[i] == 0 ? data.size() : segment_[i], seen_[i].traffic_class);
     }
     flush_to_guest();
   }
@@ -106,8 +120,13 @@ void DatagramDriver::read_udp(std::uint32_t slot) {
 }
 
 // `data` holds datagrams of `size` bytes, the last may be shorter. They join the run that is being gathered.
-void DatagramDriver::to_guest(std::uint32_t slot, base::Bytes data, std::size_t size) {
+void DatagramDriver::to_guest(std::uint32_t slot, base::Bytes data, std::size_t size,
+                              std::uint8_t traffic_class) {
   Flow& flow = flows_[slot];
+  if (flow.frame.traffic_class() != traffic_class) {
+    flush_to_guest();
+    flow.frame.set_marks(kHopLimit, traffic_class);
+  }
   const std::size_t room =
       context_.config.lan.mtu - context_.ip_header(context_.table.tuple(slot)) - kUdpHeader;
   const std::size_t most = flow.frame.max_l4_length() - kUdpHeader;
@@ -172,7 +191,7 @@ void DatagramDriver::send_fragments(Flow& flow, base::Bytes payload) {
 void DatagramDriver::read_echo(std::uint32_t slot) {
   Flow& flow = flows_[slot];
   const flow::Tuple& tuple = context_.table.tuple(slot);
-  const int n = receive(slot, false);
+  const int n = receive(slot);
   for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
     const base::Bytes message{receive_.data() + i * kBuffer, received_[i]};
     const auto echo = icmp::parse_host_echo(tuple.guest.address.family(), message);
@@ -183,6 +202,10 @@ void DatagramDriver::read_echo(std::uint32_t slot) {
       continue;
     }
     context_.flows[slot].volumes.bytes_to_guest += echo->payload.size();
+    // The gateway is a hop on the way back, too.
+    const Seen seen = seen_[i];
+    flow.frame.set_marks(seen.hop_limit > 1 ? static_cast<std::uint8_t>(seen.hop_limit - 1) : kHopLimit,
+                         seen.traffic_class);
     const iovec payload{const_cast<std::byte*>(echo->payload.data()), echo->payload.size()};
     std::array<std::byte, wire::kMaxHeaders> headers;
     const auto built = icmp::build_echo_reply(flow.frame, tuple.guest.port.number(), echo->sequence,
@@ -229,6 +252,8 @@ void DatagramDriver::drain_errors(std::uint32_t slot) {
       const auto report = icmp::to_guest_error(
           {error.ee_errno, error.ee_origin, error.ee_type, error.ee_code, error.ee_info});
       if (!report) continue;
+      if (report->kind == icmp::ErrorKind::kPacketTooBig && report->mtu > 0)
+        flows_[slot].path_mtu = report->mtu;
       net::SockAddr offender;
       offender.length = tuple.remote.address.is_v6() ? sizeof offender.v6 : sizeof offender.v4;
       std::memcpy(&offender.storage, CMSG_DATA(c) + sizeof error, offender.length);

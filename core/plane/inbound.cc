@@ -42,6 +42,7 @@ bool DatagramDriver::on_inbound(flow::Inbound& inbound) {
   const auto slot = open_flow(inbound.tuple);
   if (!slot) return false;
   context_.shape(*slot, inbound.shaping);
+  flows_[*slot].path_mtu = inbound.path_mtu;
   const bool attached = context_.attach(*slot, std::move(inbound.socket), EPOLLIN | EPOLLET);
   context_.claim(*slot, inbound.offer);
   if (!attached) {
@@ -64,7 +65,7 @@ void DatagramDriver::deliver(std::uint32_t slot, base::Bytes payload) {
   flows_[slot].activity.on_host(context_.now);
   context_.table.touch(slot);
   context_.flows[slot].volumes.bytes_to_guest += payload.size();
-  to_guest(slot, payload, payload.size());
+  to_guest(slot, payload, payload.size(), 0);
   flush_to_guest();
 }
 

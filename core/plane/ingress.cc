@@ -152,7 +152,9 @@ std::optional<Counter> Ingress::on_fragment(const wire::EthernetView& ethernet,
   if (!result.packet || lan::is_neighbour_discovery(*result.packet)) return Counter::kDropFragment;
   // The owner of the flow counts the datagram as a frame of its own.
   if (context_.link.pass_on(ethernet.header(), result.packet->ip)) return Counter::kFragmentHeld;
-  const auto outcome = on_packet(ethernet, *result.packet, {});
+  wire::Packet whole = *result.packet;
+  whole.dont_fragment = false;  // its sender fragmented it
+  const auto outcome = on_packet(ethernet, whole, {});
   // The whole lies in the reassembler's buffer, which the next fragment may reuse: nothing may stay gathered.
   datagrams_.end_batch();
   tcp_.end_batch();

@@ -15,6 +15,7 @@ namespace cordon::plane {
 namespace {
 
 constexpr std::uint32_t kLeastCredit = 8U << 10U;
+constexpr std::uint8_t kDscp = 0xfc;  // RFC 2474; the rest is ECN, which the host's own TCP decides
 
 bool read_segment(const wire::TcpView& view, tcp::Segment& out) {
   const wire::TcpFlags flags = view.flags();
@@ -75,18 +76,21 @@ Counter TcpDriver::on_segment(const flow::Tuple& tuple, const wire::Packet& pack
   tcp::Segment segment;
   if (!view || !read_segment(*view, segment)) return Counter::kDropMalformed;
   const auto found = context_.table.find(tuple);
-  if (!found) return new_flow(tuple, segment);
+  if (!found) return new_flow(tuple, packet, segment);
   const std::uint32_t slot = *found;
   if (context_.flows[slot].phase == Phase::kClosing) return Counter::kDropFlowClosing;
   Flow& flow = flows_[slot];
   if (flow.ended) return Counter::kDropFlowClosing;
+  // Empty segments may come from another corner of the guest's kernel than its socket.
+  if (segment.payload > 0 && (packet.traffic_class & kDscp) != flow.dscp)
+    set_dscp(slot, packet.traffic_class & kDscp);
   const auto result = flow.connection.on_segment(segment, context_.now);
   if (result.deliver.length > 0) take_payload(slot, result.deliver, view->payload());
   apply(slot, result.actions);
   if (result.actions.reopen) {
     transmit(slot);
     // Only if the old one could go at once; otherwise the guest's SYN comes again.
-    if (!context_.table.find(tuple)) return new_flow(tuple, segment);
+    if (!context_.table.find(tuple)) return new_flow(tuple, packet, segment);
     return Counter::kDropFlowClosing;
   }
   if (result.actions.refuse) return stray(tuple, segment);
@@ -129,12 +133,14 @@ tcp::Config TcpDriver::config_for(const flow::Tuple& tuple, std::uint32_t credit
   return config;
 }
 
-Counter TcpDriver::new_flow(const flow::Tuple& tuple, const tcp::Segment& segment) {
+Counter TcpDriver::new_flow(const flow::Tuple& tuple, const wire::Packet& packet,
+                            const tcp::Segment& segment) {
   if (!segment.syn || segment.ack_flag || segment.rst || segment.fin) return stray(tuple, segment);
   const auto place = open_place(tuple);
   if (!place) return Counter::kDropTableFull;
   Flow& flow = start(*place, tuple, tcp::Connection(segment, config_for(tuple, place->credit), context_.now));
   flow.guest_isn = segment.seq.raw();
+  flow.dscp = packet.traffic_class & kDscp;
   context_.ask(place->slot);
   return Counter::kNewFlow;
 }

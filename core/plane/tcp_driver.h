@@ -65,6 +65,7 @@ class TcpDriver {
     std::uint32_t reserved = 0;  // chunks of the stash pool
     std::uint32_t guest_isn = 0;
     std::uint32_t taken = 0;  // bytes since the credit was last looked at
+    std::uint8_t dscp = 0;    // DSCP bits of the guest's segments, as the socket has them
     bool readable = false;
     bool hung_up = false;  // RDHUP, HUP or ERR seen: read to the end
     bool writable = true;
@@ -78,7 +79,9 @@ class TcpDriver {
   };
   static constexpr std::size_t kGather = 64;
 
-  [[nodiscard]] Counter new_flow(const flow::Tuple& tuple, const tcp::Segment& segment);
+  [[nodiscard]] Counter new_flow(const flow::Tuple& tuple, const wire::Packet& packet,
+                                 const tcp::Segment& segment);
+  void set_dscp(std::uint32_t slot, std::uint8_t traffic_class);
   // A slot with the memory of a new flow; nullopt: no room.
   struct Place {
     std::uint32_t slot;

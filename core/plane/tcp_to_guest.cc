@@ -1,4 +1,5 @@
 // TcpDriver, host -> guest: reading, segments, timers and the end of a flow.
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -24,8 +25,18 @@ void TcpDriver::on_grant(std::uint32_t slot, base::Fd socket, std::uint32_t ring
   Flow& flow = flows_[slot];
   if (ring_limit > 0) flow.ring_limit = std::min(ring_limit, context_.config.limits.ring_per_flow);
   const bool attached = context_.attach(slot, std::move(socket), EPOLLIN | EPOLLRDHUP | EPOLLET);
+  if (flow.dscp != 0) set_dscp(slot, flow.dscp);
   apply(slot,
         attached ? flow.connection.on_granted(context_.now) : flow.connection.on_host_error(context_.now));
+}
+
+void TcpDriver::set_dscp(std::uint32_t slot, std::uint8_t traffic_class) {
+  if (!context_.open(slot)) return;
+  flows_[slot].dscp = traffic_class;
+  const bool v6 = context_.table.tuple(slot).remote.address.is_v6();
+  const int value = traffic_class;
+  ::setsockopt(context_.flows[slot].socket.get(), v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS,
+               &value, sizeof value);
 }
 
 void TcpDriver::on_refuse(std::uint32_t slot, flow::RefuseHow how) {

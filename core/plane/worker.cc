@@ -218,7 +218,7 @@ void Worker::Core::on_grant(flow::Grant grant) {
   if (is_tcp(grant.id.slot))
     tcp_.on_grant(grant.id.slot, std::move(grant.socket), grant.receive_window);
   else
-    datagrams_.on_grant(grant.id.slot, std::move(grant.socket));
+    datagrams_.on_grant(grant.id.slot, std::move(grant.socket), grant.path_mtu);
 }
 
 void Worker::Core::on_refuse(flow::Id id, flow::RefuseHow how) {

@@ -80,26 +80,40 @@ FrameTemplate::FrameTemplate(const Ends& ends, IpProtocol protocol, std::uint8_t
   if (source.is_v4()) {
     network_length_ = kEthernet + Ipv4View::kMinHeader;
     ipv4_layout::VersionAndLength::put(ip, 0x45);
-    ipv4_layout::TrafficClass::put(ip, traffic_class);
     ipv4_layout::FlagsAndOffset::put(ip, ipv4_layout::kDontFragment);
-    ipv4_layout::Ttl::put(ip, hop_limit);
     ipv4_layout::Protocol::put(ip, number);
     ipv4_layout::Source::put(ip, source.v4());
     ipv4_layout::Destination::put(ip, destination.v4());
+  } else {
+    network_length_ = kEthernet + Ipv6View::kHeader;
+    ipv6_layout::NextHeader::put(ip, number);
+    ipv6_layout::Source::put(ip, source.v6());
+    ipv6_layout::Destination::put(ip, destination.v6());
+  }
+  set_marks(hop_limit, traffic_class);
+  ChecksumSum addresses;
+  addresses.add_pseudo_header(source, destination, number, 0);
+  address_sum_ = addresses.folded();
+}
+
+void FrameTemplate::set_marks(std::uint8_t hop_limit, std::uint8_t traffic_class) {
+  const base::MutableBytes ip = base::MutableBytes{network_}.subspan(kEthernet);
+  if (is_v4()) {
+    ipv4_layout::TrafficClass::put(ip, traffic_class);
+    ipv4_layout::Ttl::put(ip, hop_limit);
     ChecksumSum header;
     header.add(ip.first(Ipv4View::kMinHeader));
     ip_sum_ = header.folded();
   } else {
-    network_length_ = kEthernet + Ipv6View::kHeader;
     ipv6_layout::VersionClassFlow::put(ip, 0x60000000U | (std::uint32_t{traffic_class} << 20U));
-    ipv6_layout::NextHeader::put(ip, number);
     ipv6_layout::HopLimit::put(ip, hop_limit);
-    ipv6_layout::Source::put(ip, source.v6());
-    ipv6_layout::Destination::put(ip, destination.v6());
   }
-  ChecksumSum addresses;
-  addresses.add_pseudo_header(source, destination, number, 0);
-  address_sum_ = addresses.folded();
+}
+
+std::uint8_t FrameTemplate::traffic_class() const {
+  const base::Bytes ip = base::Bytes{network_}.subspan(kEthernet);
+  if (is_v4()) return ipv4_layout::TrafficClass::get(ip);
+  return static_cast<std::uint8_t>(ipv6_layout::VersionClassFlow::get(ip) >> 20U);
 }
 
 std::uint16_t FrameTemplate::pseudo_sum(std::size_t l4_length) const {

@@ -57,10 +57,16 @@ constexpr Case kTranslatorCases[] = {
     {"send MSG_OOB", {SYS_sendto, {5, 1, 10, 0x1, 0, 0}}, kKill},
     {"send MSG_DONTROUTE", {SYS_sendto, {5, 1, 10, 0x4, 0, 0}}, kKill},
     {"send MSG_ZEROCOPY", {SYS_sendto, {5, 1, 10, 0x4000000, 0, 0}}, kKill},
-    // setsockopt: three pairs, as 32 bits
+    // setsockopt: five pairs, as 32 bits
     {"UDP_SEGMENT", {SYS_setsockopt, {5, 17, 103}}, kAllow},
     {"IP_TTL", {SYS_setsockopt, {5, 0, 2}}, kAllow},
     {"IPV6_UNICAST_HOPS", {SYS_setsockopt, {5, 41, 16}}, kAllow},
+    {"IP_TOS", {SYS_setsockopt, {5, 0, 1}}, kAllow},
+    {"IPV6_TCLASS", {SYS_setsockopt, {5, 41, 67}}, kAllow},
+    {"IPV6_PKTINFO", {SYS_setsockopt, {5, 41, 50}}, kKill},
+    {"IP_PKTINFO", {SYS_setsockopt, {5, 0, 8}}, kKill},
+    {"SO_PRIORITY", {SYS_setsockopt, {5, 1, 12}}, kKill},
+    {"SO_MARK", {SYS_setsockopt, {5, 1, 36}}, kKill},
     {"UDP_SEGMENT with garbage above bit 31", {SYS_setsockopt, {5, kHighGarbage | 17, 103}}, kAllow},
     {"a pair mixed from two rows", {SYS_setsockopt, {5, 17, 2}}, kKill},
     {"IPV6_RTHDR", {SYS_setsockopt, {5, 41, 57}}, kKill},

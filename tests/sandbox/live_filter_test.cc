@@ -195,6 +195,11 @@ TEST_CASE("live filter: what the translator does every day works") {
          const int ttl = 7;
          return ::setsockopt(a, SOL_IP, IP_TTL, &ttl, sizeof ttl);
        }},
+      {"IP_TOS",
+       [&] {
+         const int tos = 0xb8;
+         return ::setsockopt(a, SOL_IP, IP_TOS, &tos, sizeof tos);
+       }},
       {"SO_ERROR",
        [&] {
          int error = 1;
