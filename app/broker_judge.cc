@@ -278,6 +278,13 @@ void BrokerJudge::on_limit(const flow::Tuple& tuple, sandbox::Limit limit, base:
   record(event_for(policy::AuditAction::kFlowDenied, tuple, decision), now);
 }
 
+void BrokerJudge::on_inbound_limit(const flow::Tuple& seen, sandbox::Limit limit, base::Instant now) {
+  policy::Decision decision{.direction = policy::Direction::kIngress};
+  decision.reason =
+      limit == sandbox::Limit::kNewFlows ? policy::Reason::kLimitNew : policy::Reason::kLimitConnections;
+  record(event_for(policy::AuditAction::kFlowDenied, seen, decision), now);
+}
+
 void BrokerJudge::on_allowed(const sandbox::FlowView& flow, base::Instant now) {
   const policy::Decision decision = unpack(flow.token);
   if (decision.would_deny == 0) return;

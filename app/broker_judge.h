@@ -44,6 +44,7 @@ class BrokerJudge final : public sandbox::Judge {
 
   void on_denied(const flow::Tuple& tuple, const sandbox::Verdict& verdict, base::Instant now) override;
   void on_limit(const flow::Tuple& tuple, sandbox::Limit limit, base::Instant now) override;
+  void on_inbound_limit(const flow::Tuple& seen, sandbox::Limit limit, base::Instant now) override;
   void on_allowed(const sandbox::FlowView& flow, base::Instant now) override;
   void on_unreachable(const sandbox::FlowView& flow, int error, base::Instant now) override;
   void on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& verdict, sandbox::Cut why, bool granted,

@@ -8,6 +8,7 @@
 
 #include "app/broker_judge.h"
 #include "app/options_threads.h"
+#include "app/publish.h"
 #include "app/run.h"
 #include "policy/builtin.h"
 #include "policy/load.h"
@@ -28,7 +29,11 @@ int report(const base::Error& error) {
 
 std::shared_ptr<const policy::PolicySet> load_policy(const RunOptions& options) {
   const auto files = effective_policy_files(options);
-  if (files.empty()) return std::make_shared<const policy::PolicySet>(policy::builtin_internet_only());
+  // Without a file the command line is the whole permission: who publishes a port means it.
+  if (files.empty())
+    return std::make_shared<const policy::PolicySet>(options.forwards.empty()
+                                                         ? policy::builtin_internet_only()
+                                                         : policy::builtin_internet_only_published());
   policy::Loaded loaded = policy::load_files(files);
   if (!loaded.policy || options.verbosity != Verbosity::kQuiet)
     std::fputs(policy::render(loaded.diagnostics).c_str(), stderr);
@@ -37,10 +42,14 @@ std::shared_ptr<const policy::PolicySet> load_policy(const RunOptions& options) 
 }
 
 // As many descriptors as the flows may need, within what the administrator allows.
-base::Result<unsigned> raise_descriptor_limit(std::uint32_t flows) {
+base::Result<unsigned> raise_descriptor_limit(std::uint32_t flows, std::uint32_t listeners) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return base::fail_errno("getrlimit", "RLIMIT_NOFILE");
-  files.rlim_cur = std::min<rlim_t>(files.rlim_max, rlim_t{flows} + kOwnDescriptors);
+  if (listeners > 0 && files.rlim_max < rlim_t{listeners} + kOwnDescriptors)
+    return base::fail("publish",
+                      std::to_string(listeners) + " ports need as many open files, and the limit is " +
+                          std::to_string(files.rlim_max) + ": raise it (ulimit -Hn) or publish fewer");
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, rlim_t{flows} + listeners + kOwnDescriptors);
   if (::setrlimit(RLIMIT_NOFILE, &files) != 0) return base::fail_errno("setrlimit", "RLIMIT_NOFILE");
   return static_cast<unsigned>(files.rlim_cur);
 }
@@ -53,8 +62,12 @@ base::Result<void> serve(const RunOptions& options, std::shared_ptr<const policy
   if (options.max_flows != 0) limits.max_flows = options.max_flows;
   limits.max_workers = most_workers(options);
   limits.max_slots = std::max(limits.max_slots, limits.max_flows);
-  const unsigned descriptors = CORDON_TRY(raise_descriptor_limit(limits.max_flows));
+  const unsigned descriptors = CORDON_TRY(raise_descriptor_limit(limits.max_flows, listeners_of(options)));
   sandbox::Broker broker{limits, judge, base::Fd{sandbox::control::kControlFd}};
+  if (!options.forwards.empty()) {
+    auto published = CORDON_TRY(open_published(options));
+    broker.publish(std::move(published.options), std::move(published.listeners));
+  }
   CORDON_TRY(broker.start());
 
   const auto isolation = CORDON_TRY(sandbox::lock_broker({.max_fds = descriptors}));

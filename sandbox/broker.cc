@@ -48,6 +48,7 @@ base::Result<void> Broker::start() {
   const auto room =
       files.rlim_cur > options_.descriptor_reserve ? files.rlim_cur - options_.descriptor_reserve : 0;
   flow_limit_ = static_cast<std::uint32_t>(std::min<rlim_t>(room, options_.max_flows));
+  if (inbound_) CORDON_TRY(start_inbound());
   if (flow_limit_ == 0) return base::fail("RLIMIT_NOFILE", "too low for a single flow: raise it (ulimit -n)");
   return {};
 }
@@ -64,8 +65,8 @@ base::Result<void> Broker::run() {
 
 int Broker::wait_time(int wait_ms, base::Instant now) const {
   if (review_due()) return 0;
-  const base::Instant due =
-      std::min({next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_});
+  base::Instant due = std::min({next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_});
+  if (inbound_ && inbound_->paused_until > now) due = std::min(due, inbound_->paused_until);
   if (due == base::Instant::never()) return wait_ms;
   const auto left = due <= now ? 0 : std::chrono::ceil<std::chrono::milliseconds>(due - now).count();
   const int bounded = static_cast<int>(std::min<std::int64_t>(left, 3'600'000));
@@ -79,11 +80,13 @@ base::Result<bool> Broker::turn(int wait_ms) {
   if (count < 0 && errno != EINTR) return base::fail_errno("epoll_wait");
   const base::Instant now = base::monotonic_now();
   drained_ = false;
+  bool arrived = false;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     const auto slot = static_cast<std::uint32_t>(event.data.u64);
     switch (static_cast<Source>(slot)) {
       case Source::kControl: on_control(now); break;
+      case Source::kInbound: arrived = true; break;
       case Source::kJudge: drain(now); break;
       case Source::kChannel:
       default:
@@ -100,8 +103,10 @@ base::Result<bool> Broker::turn(int wait_ms) {
   for (std::uint32_t lane = 0; lane < lanes_.size(); ++lane)
     if (std::exchange(lanes_[lane].readable, false)) on_channel(lane, now);
   if (!finished_.empty()) check_finished(now);
+  if (arrived) serve_inbound(now);
   tick(now);
   if (review_due()) review(now);
+  if (inbound_) watch_inbound(now);
   return !stop_;
 }
 
@@ -199,8 +204,11 @@ void Broker::on_message(std::uint32_t lane, FromTranslator& message, base::Insta
   } else if (const auto* counters = std::get_if<CounterReport>(&message)) {
     lanes_[lane].counters = counters->values;
     judge_.on_counters(summed_counters(), now);
+  } else if (auto* claim = std::get_if<FlowClaim>(&message)) {
+    claim->id = ours(claim->id);
+    on_claim(*claim, now);
   } else {
-    violation(Violation::kOffer, now);  // nothing is offered yet
+    on_decline(std::get<FlowDecline>(message), now);
   }
 }
 
@@ -240,6 +248,7 @@ SendStatus Broker::send(Lane& lane, const Answer& answer) {
       flow->grant_waits = status == SendStatus::kFull;
       return status;
     }
+    case Answer::Kind::kOffer: return send_offer(lane, answer.id.generation);
     case Answer::Kind::kRefuse: return lane.channel.send_refuse(theirs, answer.how);
     case Answer::Kind::kRevoke: return lane.channel.send_revoke(theirs, answer.how);
   }

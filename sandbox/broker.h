@@ -36,6 +36,7 @@
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/base/time.h"
+#include "sandbox/broker_inbound.h"
 #include "sandbox/broker_socket.h"
 #include "sandbox/broker_table.h"
 #include "sandbox/channel.h"
@@ -77,6 +78,8 @@ class Broker {
  public:
   Broker(BrokerOptions options, Judge& judge, base::Fd control);
 
+  // Published ports, with sockets that listen already; before start().
+  void publish(InboundOptions options, std::vector<Listener> listeners);
   // Makes the epoll set; before lockdown.
   base::Result<void> start();
   // Says Ready and serves until Stop or until the launcher is gone.
@@ -85,18 +88,22 @@ class Broker {
   base::Result<bool> turn(int wait_ms);
 
   [[nodiscard]] const BrokerCounters& counters() const { return counters_; }
+  [[nodiscard]] InboundCounters inbound_counters() const {
+    return inbound_ ? inbound_->counters : InboundCounters{};
+  }
+  [[nodiscard]] std::size_t offers() const { return inbound_ ? inbound_->offers.size() : 0; }
   [[nodiscard]] std::uint32_t flows() const { return table_.size(); }
   [[nodiscard]] std::uint32_t pending() const { return pending_; }
 
  private:
   struct Answer {
-    flow::Id id;
-    enum class Kind : std::uint8_t { kGrant, kRefuse, kRevoke } kind;
+    flow::Id id;  // kOffer: the generation is the offer, the slot says only which lane
+    enum class Kind : std::uint8_t { kGrant, kRefuse, kRevoke, kOffer } kind;
     flow::RefuseHow how;
     std::uint32_t path_mtu;
   };
   // kChannel: the first of kMaxWorkers values.
-  enum class Source : std::uint32_t { kControl = 0xfffffff0U, kJudge, kChannel = 0xffffff00U };
+  enum class Source : std::uint32_t { kControl = 0xfffffff0U, kJudge, kInbound, kChannel = 0xffffff00U };
   // One worker of the translator.
   struct Lane {
     BrokerChannel channel;
@@ -153,6 +160,40 @@ class Broker {
   std::uint64_t measure(const BrokerFlow& flow);
   void meter(base::Instant now);
 
+  // broker_inbound.cc: offers and what becomes of them
+  base::Result<void> start_inbound();
+  [[nodiscard]] bool can_accept(base::Instant now) const;
+  void watch_inbound(base::Instant now);
+  void pause_inbound(base::Duration how_long, base::Instant now);
+  [[nodiscard]] SendStatus send_offer(Lane& lane, std::uint32_t number);
+  void on_claim(const FlowClaim& claim, base::Instant now);
+  void on_decline(const FlowDecline& decline, base::Instant now);
+  void review_offers(base::Instant now);
+  void drop_offers();
+  void leave_inbound(const InboundPart& part);
+  void forget_offer(std::uint32_t number);
+
+  // broker_arrival.cc: what comes to a listener
+  struct Arrival {
+    std::uint32_t listener;
+    net::Endpoint peer;
+    net::Endpoint local;
+    std::uint32_t scope_id;
+    std::uint32_t interface;  // it came by; 0: not known
+  };
+  void serve_inbound(base::Instant now);
+  bool accept_one(std::uint32_t listener, base::Instant now);
+  bool receive_one(std::uint32_t listener, base::Instant now);
+  void on_connection(const Arrival& arrival, base::Fd socket, base::Instant now);
+  void on_newcomer(const Arrival& arrival, base::Bytes payload, base::Instant now);
+  void on_late_datagram(const PeerRef& peer, base::Bytes payload);
+  std::optional<Verdict> let_in(const flow::Tuple& seen, base::Instant now);
+  [[nodiscard]] flow::Tuple seen_tuple(const Arrival& arrival) const;
+  [[nodiscard]] std::optional<flow::Tuple> shown_tuple(const flow::Tuple& seen);
+  void offer(const Arrival& arrival, const flow::Tuple& seen, const Verdict& verdict, base::Fd socket,
+             base::Bytes first, base::Instant now);
+  void collect_port_sockets(flow::Protocol protocol, net::Port port, net::Family family);
+
   void answer(const Answer& answer);
   [[nodiscard]] SendStatus send(Lane& lane, const Answer& answer);
   void flush_answers(std::uint32_t lane);
@@ -166,6 +207,7 @@ class Broker {
   BrokerTable table_;
   std::vector<flow::Id> finished_;  // have an outcome, wait for the second check at the end of the turn
   std::vector<int> port_sockets_;   // scratch
+  std::optional<Inbound> inbound_;  // nothing is published: none
   BrokerCounters counters_;
   double tokens_ = 0;
   base::Instant tokens_at_;

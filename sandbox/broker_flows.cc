@@ -9,8 +9,6 @@ namespace {
 
 using State = BrokerFlow::State;
 
-// Beyond this many flows of one guest port a further one gets another port: sharing costs two calls per flow.
-constexpr std::size_t kMaxSharedPort = 64;
 // The loopback interface's MTU is at least this; a real path's hardly ever.
 constexpr std::uint32_t kLoopbackLikeMtu = 65535;
 
@@ -53,17 +51,7 @@ void Broker::on_request(const FlowRequest& request, base::Instant now) {
 }
 
 void Broker::open_flow(flow::Id id, const flow::Tuple& tuple, const Verdict& verdict, base::Instant now) {
-  port_sockets_.clear();
-  std::uint32_t sharing = 0;
-  if (tuple.protocol != flow::Protocol::kTcp) {
-    for (std::uint32_t next = table_.same_port(tuple, verdict.dial.address.family());
-         next != 0 && sharing <= kMaxSharedPort; ++sharing) {
-      const BrokerFlow* other = table_.at(next - 1);
-      if (other->socket.valid()) port_sockets_.push_back(other->socket.get());
-      next = other->next_same_port;
-    }
-  }
-  if (sharing > kMaxSharedPort) port_sockets_.clear();  // the bind then fails, and any port will do
+  collect_port_sockets(tuple.protocol, tuple.guest.port, verdict.dial.address.family());
   OpenedSocket opened = open_socket(tuple, verdict, port_sockets_);
 
   if (opened.error == EMFILE || opened.error == ENFILE) {
@@ -230,6 +218,7 @@ void Broker::time_out(base::Instant now) {
 // The translator is gone, or about to be killed.
 void Broker::cut_all(base::Instant now) {
   finished_.clear();
+  if (inbound_) drop_offers();
   while (table_.size() > 0) {
     const std::uint32_t slot = table_.live().back();
     BrokerFlow& flow = *table_.at(slot);

@@ -67,6 +67,7 @@ void Broker::keep_account(BrokerFlow& flow, const Verdict& verdict) {
 void Broker::forget(std::uint32_t slot) {
   const BrokerFlow* flow = table_.at(slot);
   if (flow == nullptr) return;
+  if (flow->inbound) leave_inbound(*flow->inbound);
   if (flow->account != 0) judge_.release(flow->account);
   if (flow->metered && --metered_ == 0) meter_due_ = base::Instant::never();
   table_.erase(slot);

@@ -36,6 +36,7 @@ constexpr Row kSockets[] = {
     socket_row(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6, "ping flows"),
     {SYS_bind, "keep the guest's source port"},
     {SYS_connect, "open a flow; AF_UNSPEC revokes it"},
+    {SYS_accept4, "connections to published ports", {arg_is(3, kTypeFlags)}},
     {SYS_getsockname, "local address for the audit record"},
     {SYS_getpeername, "is the handshake complete"},
     {SYS_getsockopt, "SO_ERROR, path MTU, volume of a TCP flow"},

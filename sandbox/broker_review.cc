@@ -46,6 +46,7 @@ void Broker::review(base::Instant now) {
   if (review_left_ == 0) {
     reviewed_epoch_ = judge_.epoch();
     review_left_ = table_.size();
+    if (inbound_) review_offers(now);
   }
   for (std::uint32_t i = 0; i < kReviewsPerTurn && review_left_ > 0; ++i) {
     review_left_ = std::min(review_left_, table_.size());
@@ -58,7 +59,14 @@ void Broker::review(base::Instant now) {
 }
 
 void Broker::review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now) {
-  const Verdict verdict = judge_.judge(flow.tuple, now);
+  const Verdict verdict =
+      flow.inbound ? judge_.judge_inbound(flow.tuple, now) : judge_.judge(flow.tuple, now);
+  const bool stream = flow.tuple.protocol == flow::Protocol::kTcp;
+  // A peer that became this host: what the guest says to it would go to a service here, which never asked.
+  if (flow.inbound && !stream && verdict.allow && verdict.local_service && !flow.local_service) {
+    endings_.push_back({slot, verdict, Cut::kBecameLocal});
+    return;
+  }
   if (!verdict.allow && !verdict.no_route) {
     endings_.push_back({slot, verdict, Cut::kVerdict});
     return;
@@ -74,7 +82,6 @@ void Broker::review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now
     adopt(flow, verdict, judge_.epoch());
   else
     flow.epoch = judge_.epoch();
-  const bool stream = flow.tuple.protocol == flow::Protocol::kTcp;
   const bool goes_on = path == Path::kGood || (path == Path::kWorse && (stream || opening(flow)));
   if (goes_on) {
     flow.lost_since = base::Instant::never();

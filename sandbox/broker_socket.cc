@@ -172,6 +172,34 @@ OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::
   return out;
 }
 
+void prepare_accepted(int socket) { set_stream_options(socket); }
+
+// SO_REUSEADDR stays on: whoever else wants the port meets the listener, which has it only around this bind.
+OpenedSocket open_reply_socket(const ReplyPath& path, std::span<const int> same_port) {
+  const net::Family family = path.peer.address.family();
+  const bool v6 = family == net::Family::kIpv6;
+  OpenedSocket out;
+  const auto failed = [&out] {
+    out.error = errno == 0 ? EIO : errno;
+    return std::move(out);
+  };
+  base::Fd fd{::socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP)};
+  if (!fd || !set_family_options(fd.get(), family, true)) return failed();
+  if (path.bind_interface != 0 &&
+      !set(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, static_cast<int>(path.bind_interface)))
+    return failed();
+  if (!accept_only(fd.get(), path.peer, flow::Protocol::kUdp)) return failed();
+  set_datagram_options(fd.get(), flow::Protocol::kUdp);
+  const net::SockAddr at = net::to_sockaddr(path.local, path.scope_id);
+  for (const int other : same_port) set(other, SOL_SOCKET, SO_REUSEADDR, 1);
+  set(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  const int bind_error = ::bind(fd.get(), &at.generic, at.length) == 0 ? 0 : errno;
+  for (const int other : same_port) set(other, SOL_SOCKET, SO_REUSEADDR, 0);
+  out.error = bind_error != 0 ? bind_error : connect_to(fd.get(), path.peer, path.scope_id);
+  out.socket = std::move(fd);
+  return out;
+}
+
 std::array<base::Fd, 2> hold_datagram_offload() {
   std::array<base::Fd, 2> held{base::Fd{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)},
                                base::Fd{::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)}};

@@ -25,6 +25,20 @@ struct OpenedSocket {
 [[nodiscard]] OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict,
                                        std::span<const int> same_port);
 
+// A connection that a listener accepted gets the options of one that was opened.
+void prepare_accepted(int socket);
+
+// The socket of an inbound datagram flow: bound to the address and port the datagram was sent to, connected
+// to its sender, deaf to everybody else. `same_port`: our sockets that hold the port, its listener among
+// them.
+struct ReplyPath {
+  net::Endpoint peer;
+  net::Endpoint local;
+  std::uint32_t scope_id = 0;        // of the peer, when link-local
+  std::uint32_t bind_interface = 0;  // 0: none
+};
+[[nodiscard]] OpenedSocket open_reply_socket(const ReplyPath& path, std::span<const int> same_port);
+
 // Two idle sockets to keep for the life of the process. The kernel patches its own code when the first
 // UDP_GRO socket of a family appears and again when the last one goes (a static key): 100 us for every UDP
 // flow that is alone, were there not always one.

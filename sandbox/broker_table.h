@@ -21,6 +21,20 @@
 
 namespace cordon::sandbox {
 
+// Who speaks to which published UDP port.
+struct InboundPeer {
+  std::uint32_t listener = 0;
+  net::Endpoint peer;
+  net::Endpoint local;  // the address it speaks to
+  std::uint32_t scope_id = 0;
+  friend auto operator<=>(const InboundPeer&, const InboundPeer&) = default;
+};
+// What only a flow from outside has (broker_inbound.h).
+struct InboundPart {
+  std::optional<InboundPeer> peer;   // UDP
+  std::optional<flow::Tuple> shown;  // what the guest sees, where that is not the flow's own tuple
+};
+
 struct BrokerFlow {
   enum class State : std::uint8_t {
     kFree,
@@ -30,7 +44,7 @@ struct BrokerFlow {
     kAwaitingClose  // cut: the translator was told and has not answered yet
   };
 
-  flow::Tuple tuple;
+  flow::Tuple tuple;  // from outside: the remote end is the peer as it is
   net::Endpoint dial;
   std::uint32_t generation = 0;
   std::uint32_t epoch = 0;  // of the judge, when last judged
@@ -43,9 +57,10 @@ struct BrokerFlow {
   base::Fd socket;
   std::uint32_t account = 0;  // Verdict::account
   flow::Shaping shaping;
-  int error = 0;                     // kFinished: outcome of connect()
-  std::uint32_t live_index = 0;      // in live()
-  std::uint32_t next_same_port = 0;  // slot + 1 of the next flow that kept the same port; 0: none
+  std::unique_ptr<InboundPart> inbound;  // null: the guest began it
+  int error = 0;                         // kFinished: outcome of connect()
+  std::uint32_t live_index = 0;          // in live()
+  std::uint32_t next_same_port = 0;      // slot + 1 of the next flow that kept the same port; 0: none
   State state = State::kFree;
   bool local_service = false;
   bool kept_port = false;

@@ -117,7 +117,10 @@ class Judge {
   // Audit. Each call is one fact; the judge aggregates.
   virtual void on_denied(const flow::Tuple& tuple, const Verdict& verdict, base::Instant now) = 0;
   virtual void on_limit(const flow::Tuple& tuple, Limit limit, base::Instant now) = 0;
-  // Granted: the fd is on its way.
+  // The same for a flow from outside; `seen` as for judge_inbound(). kConnections: also when the guest's side
+  // had no room for it.
+  virtual void on_inbound_limit(const flow::Tuple& /*seen*/, Limit /*limit*/, base::Instant /*now*/) {}
+  // Granted: the fd is on its way. From outside: it was claimed.
   virtual void on_allowed(const FlowView& flow, base::Instant now) = 0;
   // socket(), bind() or connect() failed with `error`, or no answer came in time (ETIMEDOUT).
   virtual void on_unreachable(const FlowView& flow, int error, base::Instant now) = 0;

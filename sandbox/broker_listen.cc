@@ -1,0 +1,151 @@
+#include "sandbox/broker_listen.h"
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <fstream>
+#include <thread>
+
+#include "core/net/sockaddr.h"
+
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
+
+namespace cordon::sandbox {
+namespace {
+
+constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
+constexpr base::Duration kRetryPause = std::chrono::milliseconds{20};
+
+bool set(int fd, int level, int option, int value) {
+  return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+bool is_tcp(const ForwardRule& rule) { return rule.protocol == flow::Protocol::kTcp; }
+
+bool set_options(int fd, const ForwardRule& rule, std::uint32_t interface) {
+  const bool v6 = rule.address.is_v6();
+  if (v6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, rule.dual_stack ? 0 : 1)) return false;
+  if (interface != 0 && !set(fd, SOL_SOCKET, SO_BINDTOIFINDEX, static_cast<int>(interface))) return false;
+  // For TCP it passes over connections in TIME-WAIT, not over another listener. For UDP it would.
+  if (is_tcp(rule)) return set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  // The address a datagram was sent to: answers must come from it.
+  if (v6 && !set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)) return false;
+  return (v6 && !rule.dual_stack) || set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+}
+
+// 0 or errno.
+int open_one(const ForwardRule& rule, std::uint16_t port, std::uint32_t interface, base::Fd& out) {
+  const int family = rule.address.is_v6() ? AF_INET6 : AF_INET;
+  const int type = is_tcp(rule) ? SOCK_STREAM : SOCK_DGRAM;
+  base::Fd fd{::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  if (!fd && errno == EAFNOSUPPORT && rule.dual_stack) {
+    ForwardRule v4 = rule;  // a kernel without IPv6
+    v4.address = net::Ipv4Address{};
+    v4.dual_stack = false;
+    return open_one(v4, port, interface, out);
+  }
+  if (!fd || !set_options(fd.get(), rule, interface)) return errno;
+  const net::SockAddr at = net::to_sockaddr({rule.address, net::Port{port}}, interface);
+  if (::bind(fd.get(), &at.generic, at.length) != 0) return errno;
+  if (is_tcp(rule) && ::listen(fd.get(), kBacklog) != 0) return errno;
+  out = std::move(fd);
+  return 0;
+}
+
+std::string place(const ForwardRule& rule, std::uint16_t port) {
+  std::string out = net::to_string(net::Endpoint{rule.address, net::Port{port}});
+  if (!rule.interface.empty()) out += " on " + rule.interface;
+  return out + (is_tcp(rule) ? "/tcp" : "/udp");
+}
+
+std::string advice(const ForwardRule& rule, std::uint16_t port, int error) {
+  const std::string number = std::to_string(port);
+  switch (error) {
+    case EADDRINUSE:
+      return "is in use by another process: end that one (ss -" + std::string{is_tcp(rule) ? "lt" : "lu"} +
+             "np 'sport = :" + number + "' names it) or publish another port";
+    case EACCES:
+    case EPERM:
+      return "needs a privilege: publish a port from 1024 on, or allow it to everybody by sysctl "
+             "net.ipv4.ip_unprivileged_port_start=" +
+             number;
+    case EADDRNOTAVAIL: return "is not an address of this host";
+    case EMFILE:
+    case ENFILE: return "exceeds the limit of open files: raise it (ulimit -n) or publish fewer ports";
+    case EAFNOSUPPORT: return "needs an address family that this kernel does not have";
+    default: return std::string{"failed: "} + ::strerrordesc_np(error);
+  }
+}
+
+std::unexpected<base::Error> failure(const ForwardRule& rule, std::uint16_t port, int error) {
+  return base::fail("publish", place(rule, port) + " (" + rule.text + ") " + advice(rule, port, error));
+}
+
+bool left_out(const ForwardRule& rule, std::uint32_t port, PortSpan ephemeral) {
+  return rule.weak && port >= ephemeral.first && port <= ephemeral.last;
+}
+
+bool tolerable(int error) { return error == EADDRINUSE || error == EACCES || error == EPERM; }
+
+base::Result<void> open_rule(const ForwardRule& rule, std::uint16_t index, PortSpan ephemeral,
+                             base::Instant patience_ends, std::vector<Listener>& into) {
+  std::uint32_t interface = 0;
+  if (!rule.interface.empty()) {
+    interface = ::if_nametoindex(rule.interface.c_str());
+    if (interface == 0)
+      return base::fail("publish",
+                        rule.text + ": there is no interface " + rule.interface + " (ip link lists them)");
+  }
+  const std::size_t before = into.size();
+  int last_error = 0;
+  for (std::uint32_t number = rule.first; number <= rule.last; ++number) {
+    if (left_out(rule, number, ephemeral)) continue;
+    const auto port = static_cast<std::uint16_t>(number);
+    base::Fd fd;
+    int error = open_one(rule, port, interface, fd);
+    while (error == EADDRINUSE && !rule.weak && base::monotonic_now() < patience_ends) {
+      std::this_thread::sleep_for(kRetryPause);
+      error = open_one(rule, port, interface, fd);
+    }
+    if (error != 0) last_error = error;
+    if (error != 0 && !(rule.weak && tolerable(error))) return failure(rule, port, error);
+    if (error == 0) into.push_back({.socket = std::move(fd), .rule = index, .port = port, .newcomers = {}});
+  }
+  if (into.size() == before && last_error != 0) return failure(rule, rule.first, last_error);
+  return {};
+}
+
+}  // namespace
+
+PortSpan ephemeral_ports() {
+  PortSpan span{32768, 60999};  // the kernel's default
+  std::ifstream file{"/proc/sys/net/ipv4/ip_local_port_range"};
+  std::uint16_t first = 0;
+  std::uint16_t last = 0;
+  if (file >> first >> last) span = {first, last};
+  return span;
+}
+
+std::uint32_t count_listeners(std::span<const ForwardRule> rules, PortSpan ephemeral) {
+  std::uint32_t count = 0;
+  for (const ForwardRule& rule : rules)
+    for (std::uint32_t port = rule.first; port <= rule.last; ++port)
+      count += left_out(rule, port, ephemeral) ? 0U : 1U;
+  return count;
+}
+
+base::Result<std::vector<Listener>> open_listeners(std::span<const ForwardRule> rules, PortSpan ephemeral,
+                                                   base::Duration patience) {
+  const base::Instant patience_ends = base::monotonic_now() + patience;
+  std::vector<Listener> listeners;
+  listeners.reserve(count_listeners(rules, ephemeral));
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    CORDON_TRY(open_rule(rules[i], static_cast<std::uint16_t>(i), ephemeral, patience_ends, listeners));
+  return listeners;
+}
+
+}  // namespace cordon::sandbox
