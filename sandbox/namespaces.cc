@@ -53,7 +53,7 @@ bool is_mapped(const char* map, std::uint32_t id) {
 }  // namespace
 
 std::uint64_t namespace_flags(Role role) {
-  constexpr std::uint64_t kShared = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+  constexpr std::uint64_t kShared = CLONE_NEWUSER | CLONE_NEWIPC | CLONE_NEWUTS;
   return role == Role::kTranslator ? kShared | CLONE_NEWNET | CLONE_NEWPID : kShared;
 }
 
@@ -92,6 +92,10 @@ base::Error explain_refusal(int error) {
 }
 
 base::Result<void> enter_empty_root() {
+  // Only now: a program that was started inside would have its libraries mapped from the copy of the tree,
+  // and those pages would keep every mount of the machine (they are locked to each other) as long as it runs:
+  // file systems that the administrator unmounts, namespaces that are deleted.
+  if (::unshare(CLONE_NEWNS) != 0) return std::unexpected(explain_refusal(errno));
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return base::fail_errno("mount",
                             "make / private; a security module may forbid mounts in user namespaces");

@@ -10,8 +10,9 @@
 
 namespace cordon::sandbox {
 
-// clone flags: the translator gets user, net, mount, pid, ipc and uts; the broker the same without net and
-// pid, because it works in the host's network and is told apart by the launcher's signals only.
+// clone flags: the translator gets user, net, pid, ipc and uts; the broker the same without net and pid,
+// because it works in the host's network and is told apart by the launcher's signals only. The mount
+// namespace comes with the empty root.
 [[nodiscard]] std::uint64_t namespace_flags(Role role);
 
 // Who a role is on the host. Started by root, roles become `nobody` where the host lets them.
@@ -31,7 +32,8 @@ inline constexpr uid_t kNobody = 65534;
 // What a refused clone or unshare means on this host and which setting to change.
 [[nodiscard]] base::Error explain_refusal(int error);
 
-// An empty, read-only tmpfs becomes the root; nothing of the old tree stays reachable by path.
+// Leaves for a mount namespace of its own, where an empty, read-only tmpfs becomes the root; nothing of the
+// old tree stays reachable by path.
 [[nodiscard]] base::Result<void> enter_empty_root();
 // Leaves inside id 0 for id 1 if the map has one. True: done.
 [[nodiscard]] base::Result<bool> lower_identity();

@@ -5,12 +5,12 @@
 //
 //   stage          who    should                                                   must not
 //   -----------------------------------------------------------------------------------------------------------
-//   spawn          launch clone into own user, net, mnt, pid, ipc, uts namespaces  inherit more than fds 0-5
+//   spawn          launch clone into own user, net, pid, ipc, uts namespaces       inherit more than fds 0-5
 //                         (translator), uid 0 mapped; then exec: own layout
 //   begin          role   stdio valid, fds above 4 closed, umask, environment      read configuration
 //                         cleared, not dumpable, no core, dies with the launcher
 //   prepare        role   open, parse, reserve memory: all it will ever need       touch guest bytes
-//   root           lock   pivot_root into an empty read-only tmpfs                 keep a path to the host
+//   root           lock   own mnt namespace, pivot_root into an empty tmpfs        keep a path to the host
 //   identity       lock   leave root where a lesser uid is mapped or allowed       keep supplementary groups
 //   capabilities   lock   empty every set and the bounding set; securebits         need a capability
 //   privileges     lock   no_new_privs, MDWE, Landlock, rlimits                    grow again
