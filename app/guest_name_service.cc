@@ -1,7 +1,7 @@
 // The guest's resolv.conf, without leaving a file anywhere: a tmpfs is mounted over /etc for a moment, the
 // file is written into it, bound onto the real place (which stays reachable through a descriptor opened
 // before), and the tmpfs is detached again. When there is no real place to bind to (resolv.conf is missing,
-// or a symlink that leads nowhere), the tmpfs stays and shows the machine's /etc through symlinks.
+// a folder, or a symlink that leads nowhere), the tmpfs stays and shows the machine's /etc through symlinks.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <fstream>
 #include <memory>
 #include <sstream>
 #include <vector>
@@ -23,13 +22,20 @@ constexpr std::size_t kMostOfMachineFile = 4096;
 
 std::string descriptor_path(const base::Fd& fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
 
-base::Fd open_place(const char* path) { return base::Fd{::open(path, O_PATH | O_CLOEXEC)}; }
+// Follows symlinks to the end. A folder is no place: nothing but a folder can be bound to it.
+base::Fd open_place(const char* path) {
+  base::Fd place{::open(path, O_PATH | O_CLOEXEC)};
+  struct stat info{};
+  if (place && ::fstat(place.get(), &info) == 0 && S_ISDIR(info.st_mode)) place.reset();
+  return place;
+}
 
+// Never waits, whatever stands there.
 std::string read_start(const char* path) {
-  std::ifstream file{path};
+  const base::Fd file{::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
   std::string text(kMostOfMachineFile, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(file.gcount()));
+  const ssize_t got = file ? ::read(file.get(), text.data(), text.size()) : 0;
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   return text;
 }
 
@@ -87,7 +93,7 @@ base::Result<void> replace_name_service(const GuestPlan& plan) {
   // A copy of the tree as it is before anything covers it.
   const base::Fd machine_etc{::open_tree(
       AT_FDCWD, "/etc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | static_cast<unsigned>(AT_RECURSIVE))};
-  const base::Fd place = open_place("/etc/resolv.conf");  // follows symlinks to the end
+  const base::Fd place = open_place("/etc/resolv.conf");
   constexpr std::array kSockets{"/run/systemd/resolve/io.systemd.Resolve",
                                 "/run/systemd/resolve/io.systemd.Resolve.Monitor", "/run/nscd/socket",
                                 "/run/avahi-daemon/socket"};

@@ -1,12 +1,13 @@
 #include "sandbox/filter.h"
 
+#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
@@ -51,20 +52,22 @@ base::Result<void> add_row(scmp_filter_ctx context, const Row& row, pid_t own_pi
   return base::fail_errno("seccomp_rule_add", syscall_name(row.syscall) + ": " + std::string{row.why});
 }
 
-// libseccomp 2.5 exports to a descriptor only.
+// libseccomp 2.5 exports to a descriptor only, with one write. A file of any kind would be cut short by a
+// file size limit (ulimit -f) without an error.
 base::Result<Bpf> export_program(scmp_filter_ctx context) {
-  const base::Fd file{::memfd_create("seccomp", MFD_CLOEXEC)};
-  if (!file) return base::fail_errno("memfd_create", "seccomp filter");
-  if (const int rc = ::seccomp_export_bpf(context, file.get()); rc != 0) {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0)
+    return base::fail_errno("socketpair", "seccomp filter");
+  const base::Fd to{ends[0]};
+  const base::Fd from{ends[1]};
+  if (const int rc = ::seccomp_export_bpf(context, to.get()); rc != 0) {
     errno = -rc;
     return base::fail_errno("seccomp_export_bpf");
   }
-  struct stat info{};
-  if (::fstat(file.get(), &info) != 0) return base::fail_errno("fstat", "seccomp filter");
-  Bpf program(static_cast<std::size_t>(info.st_size) / sizeof(sock_filter));
-  const auto size = static_cast<ssize_t>(program.size() * sizeof(sock_filter));
-  if (::pread(file.get(), program.data(), static_cast<std::size_t>(size), 0) != size)
-    return base::fail_errno("pread", "seccomp filter");
+  Bpf program(BPF_MAXINSNS);
+  const ssize_t size = ::read(from.get(), program.data(), program.size() * sizeof(sock_filter));
+  if (size <= 0) return base::fail_errno("read", "seccomp filter");
+  program.resize(static_cast<std::size_t>(size) / sizeof(sock_filter));
   return program;
 }
 
