@@ -189,7 +189,7 @@ OpenedSocket open_reply_socket(const ReplyPath& path, std::span<const int> same_
       !set(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, static_cast<int>(path.bind_interface)))
     return failed();
   if (!accept_only(fd.get(), path.peer, flow::Protocol::kUdp)) return failed();
-  set_datagram_options(fd.get(), flow::Protocol::kUdp);
+  set_datagram_options(fd.get(), flow::Protocol::kUdp, family);
   const net::SockAddr at = net::to_sockaddr(path.local, path.scope_id);
   for (const int other : same_port) set(other, SOL_SOCKET, SO_REUSEADDR, 1);
   set(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
