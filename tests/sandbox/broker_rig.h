@@ -98,6 +98,22 @@ class FakeJudge : public Judge {
     }
     return verdict;
   }
+  // From outside: everybody but `host`; our own addresses and `local` are this host's.
+  Verdict judge_inbound(const flow::Tuple& seen, base::Instant) override {
+    judged_inbound.push_back(seen);
+    const net::IpAddress& peer = seen.remote.address;
+    Verdict verdict;
+    verdict.dial = seen.remote;
+    verdict.allow = !host.contains(peer) && !stale;
+    verdict.local_service = net::is_loopback(peer) || peer == ip("192.0.2.1") || peer == ip("2001:db8::1") ||
+                            local.contains(peer);
+    verdict.bind_interface = verdict.local_service ? 0 : interface;
+    return verdict;
+  }
+  void on_inbound_limit(const flow::Tuple&, Limit limit, base::Instant) override { limits.push_back(limit); }
+  std::set<net::IpAddress> local;
+  std::vector<flow::Tuple> judged_inbound;
+
   void admit(const flow::Tuple&, Verdict& verdict, base::Instant) override {
     ++admissions;
     if (accounts.size() >= most_accounts) {
@@ -155,18 +171,34 @@ class Inbox : public flow::GateEvents {
   void on_grant(flow::Grant grant) override { grants.emplace(grant.id, std::move(grant)); }
   void on_refuse(flow::Id id, flow::RefuseHow how) override { refusals[id] = how; }
   void on_revoke(flow::Id id, flow::RefuseHow how) override { revocations[id] = how; }
+  void on_inbound(flow::Inbound inbound) override {
+    firsts.emplace_back(reinterpret_cast<const char*>(inbound.first.data()), inbound.first.size());
+    offered.push_back(std::move(inbound));
+  }
+  void on_late_datagram(const flow::LateDatagram& late) override {
+    lates.emplace_back(late.id,
+                       std::string{reinterpret_cast<const char*>(late.payload.data()), late.payload.size()});
+  }
+  std::vector<flow::Inbound> offered;
+  std::vector<std::string> firsts;
+  std::vector<std::pair<flow::Id, std::string>> lates;
   void on_gate_writable() override {}
   [[nodiscard]] std::size_t answers() const { return grants.size() + refusals.size(); }
 };
 
 struct Rig {
-  explicit Rig(BrokerOptions options = {}) {
+  explicit Rig(BrokerOptions options = {}, InboundOptions inbound = {}) {
     World::get();
     judge.interface = ::if_nametoindex("up0");
     auto pair = make_packet_pair();
     REQUIRE(pair);
     launcher.emplace(std::move(pair->first));
     broker.emplace(std::move(options), judge, std::move(pair->second));
+    if (!inbound.rules.empty()) {
+      auto listeners = open_listeners(inbound.rules, {});
+      if (!listeners) FAIL(base::describe(listeners.error()));
+      broker->publish(std::move(inbound), std::move(*listeners));
+    }
     REQUIRE(broker->start());
     new_translator();
   }
