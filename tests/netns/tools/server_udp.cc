@@ -79,9 +79,12 @@ Fd bind_udp(const Target& local) {
   if (local.family() == AF_INET6) {
     setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
     setsockopt(fd.get(), IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof one);
+    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_RECVTCLASS, &one, sizeof one);
   } else {
     setsockopt(fd.get(), IPPROTO_IP, IP_PKTINFO, &one, sizeof one);
   }
+  // What comes with a datagram is given back with the answer: DSCP and ECN, too.
+  setsockopt(fd.get(), IPPROTO_IP, IP_RECVTOS, &one, sizeof one);
   if (bind(fd.get(), local.get(), local.length) != 0) fail_errno("bind (udp)");
   return fd;
 }

@@ -16,8 +16,8 @@ void print_usage() {
       "       traffic dns-server PORT A [AAAA]   answers every name with these addresses\n"
       "       traffic [--bind ADDRESS] [--timeout MS] COMMAND ...\n",
       stderr);
-  for (const auto list : {tcp_commands(), udp_commands(), refusal_commands(), bench_commands(),
-                          force_commands(), watch_commands()}) {
+  for (const auto list : {tcp_commands(), udp_commands(), path_commands(), refusal_commands(),
+                          bench_commands(), force_commands(), watch_commands()}) {
     for (const CommandEntry& entry : list) {
       std::fprintf(stderr, "         %s %s\n", std::string(entry.name).c_str(),
                    std::string(entry.usage).c_str());
@@ -26,8 +26,8 @@ void print_usage() {
 }
 
 int run_client(const Options& options, const std::string& name, std::span<const std::string> arguments) {
-  for (const auto list : {tcp_commands(), udp_commands(), refusal_commands(), bench_commands(),
-                          force_commands(), watch_commands()}) {
+  for (const auto list : {tcp_commands(), udp_commands(), path_commands(), refusal_commands(),
+                          bench_commands(), force_commands(), watch_commands()}) {
     for (const CommandEntry& entry : list) {
       if (entry.name == name && arguments.size() >= entry.least_arguments)
         return entry.run(options, arguments);

@@ -129,6 +129,7 @@ struct CommandEntry {
 };
 std::span<const CommandEntry> tcp_commands();
 std::span<const CommandEntry> udp_commands();
+std::span<const CommandEntry> path_commands();
 std::span<const CommandEntry> refusal_commands();
 std::span<const CommandEntry> bench_commands();
 std::span<const CommandEntry> force_commands();
