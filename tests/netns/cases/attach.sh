@@ -99,7 +99,8 @@ attach_to_process() {
   attach fourth $guest
   inside ip link del eth0 || die "cannot remove the interface"
   expect "an interface that is removed from inside is the end, too" ends fourth 0
-  attach fifth $guest
+  attach fifth --threads 2 $guest
+  expect "with two threads" inside $TRAFFIC send $SERVER6 $PORT $SOME
   kill -9 "$(role broker)"
   expect "without broker it ends and says so" ends fifth 125
   expect "in one line" grep -q "broker.*cordon ends" $W/log/fifth.err
