@@ -119,6 +119,7 @@ void set_timeout(int fd, int milliseconds);
 int run_server(std::span<const std::string> arguments);
 int run_canary(std::span<const std::string> arguments);
 int run_dns_server(std::span<const std::string> arguments);
+int run_who_server(std::span<const std::string> arguments);
 
 using Command = int (*)(const Options&, std::span<const std::string>);
 struct CommandEntry {
@@ -134,5 +135,6 @@ std::span<const CommandEntry> refusal_commands();
 std::span<const CommandEntry> bench_commands();
 std::span<const CommandEntry> force_commands();
 std::span<const CommandEntry> watch_commands();
+std::span<const CommandEntry> who_commands();
 
 }  // namespace cordon::traffic
