@@ -59,6 +59,7 @@ policy::FibType to_fib_type(netlink::RouteType type) {
 BrokerJudge::BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::PolicySet> policy,
                          netlink::Monitor monitor, int audit_fd)
     : families_(guest.families()),
+      sources_(guest),
       policy_(std::move(policy)),
       monitor_(std::move(monitor)),
       audit_({.guest = guest.name, .tenant = {}}, audit_fd, policy_),
@@ -102,10 +103,9 @@ policy::HostFacts BrokerJudge::facts_of(const flow::Tuple& tuple) {
   const net::IpAddress embedded =
       destination.embedded ? net::IpAddress{*destination.embedded} : destination.dial;
   for (const FamilyPlan& family : families_) {
-    facts.source_assigned |= family.address == tuple.guest.address;
     // In every disguise: ::ffff:10.0.2.2 is the gateway too, never the host network's 10.0.2.2.
     for (const net::IpAddress& remote : {destination.dial, embedded})
-      facts.sandbox_address |= family.gateway == remote || family.dns == remote || family.address == remote;
+      facts.sandbox_address |= family.gateway == remote || family.dns == remote || family.is_guest(remote);
   }
   if (is_forwarder(tuple)) {
     facts.dns_forwarder = true;
@@ -121,20 +121,21 @@ policy::HostFacts BrokerJudge::facts_of(const flow::Tuple& tuple) {
 policy::HostFacts BrokerJudge::facts_of_peer(const flow::Tuple& seen) {
   policy::HostFacts facts;
   facts.source_assigned = std::ranges::any_of(
-      families_, [&](const FamilyPlan& family) { return family.address == seen.guest.address; });
+      families_, [&](const FamilyPlan& family) { return family.is_guest(seen.guest.address); });
   const policy::Destination peer = policy::normalise(seen.remote.address);
   facts.dial = look_up(peer.dial);
   if (peer.embedded) facts.embedded = look_up(*peer.embedded);
   return facts;
 }
 
-sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant /*now*/) {
+sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant now) {
   sandbox::Verdict verdict;
   if (monitor_.stale()) {
     verdict.token = pack(policy::Decision{});  // engine-error
     return verdict;
   }
-  const policy::HostFacts facts = facts_of(tuple);
+  policy::HostFacts facts = facts_of(tuple);
+  facts.source_assigned = sources_.admit(tuple.guest.address, now);
   const policy::Decision decision = policy::decide(*policy_, tuple, facts);
   verdict.allow = decision.allow;
   verdict.how = decision.how;

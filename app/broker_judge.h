@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "app/flow_limits.h"
+#include "app/guest_sources.h"
 #include "app/options.h"
 #include "netlink/monitor.h"
 #include "policy/audit_log.h"
@@ -71,6 +72,7 @@ class BrokerJudge final : public sandbox::Judge {
   void record(const policy::AuditEvent& event, base::Instant now);
 
   std::vector<FamilyPlan> families_;
+  GuestSources sources_;
   std::shared_ptr<const policy::PolicySet> policy_;
   netlink::Monitor monitor_;
   policy::AuditLog audit_;

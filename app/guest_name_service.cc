@@ -77,10 +77,17 @@ base::Result<void> show_machine_etc(const base::Fd& machine_etc) {
 std::string guest_resolv_conf(const GuestPlan& plan, const std::string& machine_file) {
   std::string text = "# Made by cordon for this command; queries are forwarded to the machine's resolvers.\n";
   for (const auto& family : plan.families()) text += "nameserver " + net::to_string(family.dns) + "\n";
+  const auto& search = plan.services.search;
+  if (!search.empty()) {
+    text += "search";
+    for (const auto& domain : search) text += " " + domain.text();
+    text += "\n";
+  }
+  const bool own_search = !search.empty() || plan.search_none;
   std::istringstream lines{machine_file};
   for (std::string line; std::getline(lines, line);) {
     const auto word = line.substr(0, line.find_first_of(" \t"));
-    if (word == "search" || word == "domain" || word == "options") text += line + "\n";
+    if (word == "options" || (!own_search && (word == "search" || word == "domain"))) text += line + "\n";
   }
   return text;
 }

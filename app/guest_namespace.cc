@@ -124,19 +124,28 @@ base::Result<void> set_up_network(const GuestPlan& plan) {
   const std::string settings = "ipv6/conf/" + plan.interface + "/";
   // Said either way: the namespace's default may be the other one.
   try_setting(settings + "disable_ipv6", plan.ipv6 ? "0" : "1");
-  // Nobody else is on this wire: no address can be a duplicate and no router will announce itself.
-  for (const char* quiet : {"accept_dad", "accept_ra", "router_solicitations", "autoconf"})
-    try_setting(settings + quiet, "0");
+  // Nobody else is on this wire: no address can be a duplicate, and the addresses are here already. A command
+  // that asks for its own (--no-config-net) finds the kernel's defaults.
+  if (plan.configure)
+    for (const char* quiet : {"accept_dad", "accept_ra", "router_solicitations", "autoconf"})
+      try_setting(settings + quiet, "0");
   netlink::GuestInterface interface{.name = plan.interface,
                                     .mac = plan.mac,
                                     .mtu = plan.mtu,
                                     .transmit_queue = kTransmitQueue,
                                     .addresses = {},
-                                    .gateways = {}};
-  for (const auto& family : plan.families()) {
-    interface.addresses.push_back({family.address, family.prefix_length});
-    interface.gateways.push_back(family.gateway);
-  }
+                                    .gateways = {},
+                                    .neighbours = {},
+                                    .neighbour_mac = plan.gateway_mac};
+  if (plan.configure)
+    for (const auto& family : plan.families()) {
+      interface.addresses.push_back({family.address, family.prefix_length});
+      for (const auto& more : family.more) interface.addresses.push_back({more.address, more.length});
+      interface.gateways.push_back(family.gateway);
+      if (family.address.is_v4() || plan.services.neighbours) continue;
+      interface.neighbours.push_back(family.gateway);
+      if (family.dns != family.gateway) interface.neighbours.push_back(family.dns);
+    }
   return netlink::configure(interface);
 }
 

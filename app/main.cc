@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/broker_process.h"
+#include "app/host_addressing.h"
 #include "app/options.h"
 #include "app/roles.h"
 #include "app/run.h"
@@ -25,6 +26,21 @@ int play_role(std::string_view role, const app::RunOptions& options) {
   return usage_error("--role is for cordon's own processes");
 }
 
+// Replaces --host-addressing by what it stands for, for every role.
+int take_host_addresses(std::vector<std::string>& arguments,
+                        std::expected<app::Invocation, app::UsageError>& invocation) {
+  const auto host = app::find_host_addresses();
+  if (!host) {
+    std::fprintf(stderr, "cordon: --host-addressing: %s\n", base::describe(host.error()).c_str());
+    return 125;
+  }
+  auto explicit_arguments = app::with_host_addresses(arguments, *host);
+  if (!explicit_arguments) return usage_error(explicit_arguments.error().message);
+  arguments = std::move(*explicit_arguments);
+  invocation = app::parse(arguments);
+  return invocation ? 0 : usage_error(invocation.error().message);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -35,8 +51,12 @@ int main(int argc, char** argv) {
     role = arguments.front().substr(kRole.size());
     arguments.erase(arguments.begin());
   }
-  const auto invocation = app::parse(arguments);
+  auto invocation = app::parse(arguments);
   if (!invocation) return usage_error(invocation.error().message);
+  if (const auto* options = std::get_if<app::RunOptions>(&*invocation);
+      options != nullptr && options->host_addressing) {
+    if (const int failed = take_host_addresses(arguments, invocation); failed != 0) return failed;
+  }
   if (const auto* options = std::get_if<app::RunOptions>(&*invocation))
     return role.empty() ? app::run(*options, arguments) : play_role(role, *options);
   if (!role.empty()) return usage_error("--role is for cordon's own processes");

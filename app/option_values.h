@@ -15,11 +15,6 @@
 
 namespace cordon::app {
 
-struct AddressAndLength {
-  net::IpAddress address;
-  unsigned length = 0;
-};
-
 inline constexpr AddressAndLength kDefaultIpv4{net::Ipv4Address{10, 0, 2, 15}, 24};
 inline constexpr AddressAndLength kDefaultIpv6{
     net::Ipv6Address{{0xfd, 0, 0, 0xc0, 0, 0x2d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x15}}, 64};

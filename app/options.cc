@@ -3,11 +3,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
-#include <map>
 
 #include "app/option_values.h"
 #include "app/options_attach.h"
 #include "app/options_forward.h"
+#include "app/options_lan.h"
 #include "app/options_threads.h"
 
 namespace cordon::app {
@@ -33,12 +33,21 @@ Policy and records
   --name NAME            the guest's name in audit records (default: guest)
 
 The guest's network
-  --address ADDR/LEN     its address; once for each family (10.0.2.15/24, fd00:c0:2d::15/64)
+  --address ADDR/LEN     its address (10.0.2.15/24, fd00:c0:2d::15/64); repeat it for more, the first of
+                         a family is the one DHCP leases
+  --host-addressing      this machine's own addresses and gateways instead
   --gateway ADDR         its default gateway; once for each family
   --dns ADDR             its name server, forwarded to this machine's resolvers; once for each family
   --mac MAC              its hardware address
   --mtu N                1280 to 65520 (default: 65520)
   --no-ipv4, --no-ipv6   leave one family out
+  --no-config-net        leave the interface up but bare: COMMAND asks DHCP or uses SLAAC
+  --no-dhcp, --no-dhcpv6, --no-ra, --no-ndp
+                         switch one of the services on the guest's link off
+  --search DOMAIN        domain to search names in; repeat it; "none" for none
+  --hostname NAME, --fqdn NAME
+                         the names that DHCP and DHCPv6 give the guest
+  --lease-time SECONDS   of DHCP and DHCPv6, 10 to 31536000 (default: 86400)
   --ifname NAME          its interface (default: eth0)
 
 Which namespace (attach)
@@ -74,12 +83,11 @@ See cordon(1).
 // Text as typed; from_raw() makes the value of it.
 struct RawOptions {
   ForwardOptions forward;
-  std::vector<std::string> policy, addresses, gateways, dns;
-  std::string audit_log, name, mac, mtu, max_flows, threads, isolation, features, link_faults;
   RawAttach attach;
   RawStart start;
-  bool no_ipv4 = false;
-  bool no_ipv6 = false;
+  std::vector<std::string> policy;
+  LanOptions lan;
+  std::string audit_log, name, mac, mtu, max_flows, threads, isolation, features, link_faults;
   bool verbose = false;
   bool quiet = false;
 };
@@ -98,9 +106,6 @@ void declare(CLI::App& cli, RawOptions& raw) {
   list("--policy", raw.policy);
   list("-t,--tcp-ports", raw.forward.tcp);
   list("-u,--udp-ports", raw.forward.udp);
-  list("--address", raw.addresses);
-  list("--gateway", raw.gateways);
-  list("--dns", raw.dns);
   text("--audit-log", raw.audit_log);
   text("--name", raw.name);
   text("--mac", raw.mac);
@@ -115,8 +120,7 @@ void declare(CLI::App& cli, RawOptions& raw) {
   text("--ifname", raw.start.interface);
   text("--ready-fd", raw.start.ready_fd);
   text("--pid-file", raw.start.pid_file);
-  cli.add_flag("--no-ipv4", raw.no_ipv4);
-  cli.add_flag("--no-ipv6", raw.no_ipv6);
+  raw.lan.declare(list, text, [&cli](const char* name, bool& into) { cli.add_flag(name, into); });
   cli.add_flag("--verbose", raw.verbose);
   cli.add_flag("--quiet", raw.quiet);
 }
@@ -135,109 +139,6 @@ UsageError unknown_argument(const CLI::App& cli, const std::string& argument) {
   const auto close = nearest(name, long_options(cli));
   return {"unknown option " + name +
           (close.empty() ? "; cordon --help lists them" : "; did you mean " + close + "?")};
-}
-
-// One value of each family out of a repeatable option.
-template <class Value, class Parse, class FamilyOf>
-std::expected<std::map<net::Family, Value>, UsageError> by_family(std::string_view option,
-                                                                  const std::vector<std::string>& texts,
-                                                                  Parse parse, FamilyOf family_of) {
-  std::map<net::Family, Value> values;
-  for (const auto& text : texts) {
-    auto value = parse(text);
-    if (!value) return usage(std::string{option} + " " + text + ": " + value.error());
-    const net::Family family = family_of(*value);
-    if (!values.emplace(family, *value).second)
-      return usage(std::string{option} + " is given twice for " + std::string{family_name(family)} + ": " +
-                   text);
-  }
-  return values;
-}
-
-// A gateway that was not asked for: the prefix's second address, or the third when the guest sits on that
-// one.
-net::IpAddress nth_address(const net::Prefix& prefix, std::uint8_t n) {
-  if (prefix.address().is_v4()) return net::Ipv4Address::from_u32(prefix.address().v4().to_u32() + n);
-  auto bytes = prefix.address().v6().bytes();
-  bytes[15] = static_cast<std::uint8_t>(bytes[15] + n);
-  return net::Ipv6Address{bytes};
-}
-
-net::IpAddress free_address(const net::Prefix& prefix, std::span<const net::IpAddress> taken,
-                            std::uint8_t first) {
-  for (std::uint8_t n = first;; ++n) {
-    const auto candidate = nth_address(prefix, n);
-    if (std::ranges::find(taken, candidate) == taken.end()) return candidate;
-  }
-}
-
-struct FamilyChoice {
-  std::optional<AddressAndLength> address;
-  std::optional<net::IpAddress> gateway;
-  std::optional<net::IpAddress> dns;
-};
-
-std::expected<FamilyPlan, UsageError> plan_family(net::Family family, const FamilyChoice& choice) {
-  const bool v4 = family == net::Family::kIpv4;
-  const AddressAndLength own = choice.address.value_or(v4 ? kDefaultIpv4 : kDefaultIpv6);
-  const auto prefix = net::Prefix::containing(own.address, own.length);
-  const std::string own_text = to_string(own.address) + "/" + std::to_string(own.length);
-  if (!is_usable_address(own.address))
-    return usage("--address " + own_text + ": a guest cannot use this address; give a unicast one");
-  if (own.length < 1 || own.length > own.address.bit_count() - 2)
-    return usage("--address " + own_text + ": the prefix must have room for a gateway: /1 to /" +
-                 std::to_string(own.address.bit_count() - 2));
-  FamilyPlan plan{.address = own.address, .prefix_length = own.length, .gateway = {}, .dns = {}};
-  const std::array taken_by_guest{own.address, choice.dns.value_or(own.address)};
-  plan.gateway = choice.gateway.value_or(free_address(prefix, taken_by_guest, v4 && own.length > 29 ? 1 : 2));
-  if (!prefix.contains(plan.gateway) || !is_usable_address(plan.gateway))
-    return usage("--gateway " + to_string(plan.gateway) + " is outside of --address " + own_text +
-                 "; give an address of " + to_string(prefix));
-  if (plan.gateway == own.address)
-    return usage("--gateway " + to_string(plan.gateway) + " is the guest's own --address; give another one");
-  const std::array taken{own.address, plan.gateway};
-  plan.dns = choice.dns.value_or(own.length + 3 > own.address.bit_count() ? plan.gateway
-                                                                          : free_address(prefix, taken, 3));
-  if (!is_usable_address(plan.dns) || plan.dns == own.address)
-    return usage("--dns " + to_string(plan.dns) + ": give an address of its own, such as " +
-                 to_string(plan.gateway));
-  return plan;
-}
-
-std::expected<GuestPlan, UsageError> plan_guest(const RawOptions& raw) {
-  GuestPlan plan;
-  const auto identity = [](const net::IpAddress& a) { return a.family(); };
-  const auto addresses = by_family<AddressAndLength>("--address", raw.addresses, parse_address_and_length,
-                                                     [](const auto& a) { return a.address.family(); });
-  if (!addresses) return std::unexpected(addresses.error());
-  const auto gateways = by_family<net::IpAddress>("--gateway", raw.gateways, parse_plain_address, identity);
-  if (!gateways) return std::unexpected(gateways.error());
-  const auto dns = by_family<net::IpAddress>("--dns", raw.dns, parse_plain_address, identity);
-  if (!dns) return std::unexpected(dns.error());
-  if (raw.no_ipv4 && raw.no_ipv6) return usage("--no-ipv4 and --no-ipv6 together leave no network; drop one");
-
-  const auto find = [](const auto& map, net::Family family) {
-    const auto it = map.find(family);
-    return it == map.end() ? std::nullopt : std::optional{it->second};
-  };
-  for (const auto family : {net::Family::kIpv4, net::Family::kIpv6}) {
-    const FamilyChoice choice{find(*addresses, family), find(*gateways, family), find(*dns, family)};
-    const bool off = family == net::Family::kIpv4 ? raw.no_ipv4 : raw.no_ipv6;
-    if (off) {
-      const char* given = choice.address   ? "--address"
-                          : choice.gateway ? "--gateway"
-                          : choice.dns     ? "--dns"
-                                           : nullptr;
-      if (given != nullptr)
-        return usage(std::string{given} + " for " + std::string{family_name(family)} +
-                     " contradicts --no-ipv" + (family == net::Family::kIpv4 ? "4" : "6") + "; drop one");
-      continue;
-    }
-    auto made = plan_family(family, choice);
-    if (!made) return std::unexpected(made.error());
-    (family == net::Family::kIpv4 ? plan.ipv4 : plan.ipv6) = *made;
-  }
-  return plan;
 }
 
 std::expected<std::uint32_t, UsageError> number_in(std::string_view option, std::string_view text,
@@ -343,9 +244,10 @@ Parsed from_raw(Subject subject, const RawOptions& raw, const CLI::App& cli,
   RunOptions options;
   if (auto done = fill_subject(subject, raw, cli, std::move(command), options); !done)
     return std::unexpected(done.error());
-  auto guest = plan_guest(raw);
+  auto guest = raw.lan.plan();
   if (!guest) return std::unexpected(guest.error());
   options.guest = std::move(*guest);
+  options.host_addressing = raw.lan.host_addressing;
   auto forwards = raw.forward.plan(options.guest);
   if (!forwards) return std::unexpected(forwards.error());
   options.forwards = std::move(*forwards);

@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/lan/services.h"
 #include "core/link/fault_link.h"
 #include "core/net/ip_address.h"
 #include "core/net/mac_address.h"
@@ -20,12 +21,22 @@
 
 namespace cordon::app {
 
+struct AddressAndLength {
+  net::IpAddress address;
+  unsigned length = 0;
+};
+
 // What the guest gets of one address family.
 struct FamilyPlan {
   net::IpAddress address;
   unsigned prefix_length = 0;
-  net::IpAddress gateway;  // inside the prefix, another address than `address`
-  net::IpAddress dns;      // the forwarder's address; inside the prefix or not, never `address`
+  // Inside the prefix, or link-local (IPv6), or anywhere when the prefix is one address.
+  net::IpAddress gateway;
+  net::IpAddress dns;                  // the forwarder's address; inside the prefix or not
+  std::vector<AddressAndLength> more;  // further addresses of the guest, at most lan::kMoreAddresses
+
+  // Assigned by the plan (not: made by the guest itself).
+  [[nodiscard]] bool is_guest(const net::IpAddress& candidate) const;
 };
 
 struct GuestPlan {
@@ -36,6 +47,11 @@ struct GuestPlan {
   std::uint16_t mtu = 0;  // 1280..65520
   std::string name;       // in audit records; [a-z0-9-]{1,63}
   std::string interface;  // the tap's name inside the guest
+  lan::Services services;
+  // The interface gets its addresses by netlink before the command starts. False: it is up and bare, and the
+  // command (or its kernel) asks DHCP, DHCPv6 and router advertisements; only then SLAAC is offered.
+  bool configure = true;
+  bool search_none = false;  // the guest's resolv.conf has no search line
 
   // IPv4 first.
   [[nodiscard]] std::vector<FamilyPlan> families() const;
@@ -71,6 +87,9 @@ struct RunOptions {
   std::string audit_path;  // for kFile
   GuestPlan guest;
   std::vector<sandbox::ForwardRule> forwards;  // no two of them overlap
+  // --host-addressing: `guest` is not final yet; the launcher replaces the option by what it found
+  // (host_addressing.h), so no other role ever sees it.
+  bool host_addressing = false;
   std::uint32_t max_flows = 0;
   std::uint32_t threads = 0;  // of the translator; 0: as many as there are processors, within limits
   Isolation isolation = Isolation::kBest;

@@ -11,10 +11,12 @@ constexpr net::Ipv6Address kLinkLocal{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x
 
 std::optional<lan::LanAddresses> lan_addresses(const std::optional<FamilyPlan>& plan) {
   if (!plan) return std::nullopt;
-  return lan::LanAddresses{.guest = plan->address,
-                           .on_link = net::Prefix::containing(plan->address, plan->prefix_length),
-                           .gateway = plan->gateway,
-                           .dns = plan->dns};
+  lan::LanAddresses addresses{.guest = plan->address,
+                              .on_link = net::Prefix::containing(plan->address, plan->prefix_length),
+                              .gateway = plan->gateway,
+                              .dns = plan->dns};
+  for (std::size_t i = 0; i < plan->more.size(); ++i) addresses.more_guest.at(i) = plan->more[i].address;
+  return addresses;
 }
 
 }  // namespace
@@ -27,6 +29,9 @@ sandbox::TranslatorConfig translator_config(const RunOptions& options) {
   lan.v4 = lan_addresses(options.guest.ipv4);
   lan.v6 = lan_addresses(options.guest.ipv6);
   lan.our_link_local = kLinkLocal;
+  // A gateway that is known by its link-local address only (what routers announce): then that is ours.
+  if (lan.v6 && net::is_link_local(lan.v6->gateway)) lan.our_link_local = lan.v6->gateway.v6();
+  lan.services = options.guest.services;
   lan.mtu = options.guest.mtu;
   plane::Limits& limits = config.worker.limits;
   limits.flows = options.max_flows;

@@ -2,11 +2,14 @@
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
+#include <algorithm>
 #include <optional>
 
+#include "core/net/prefix.h"
 #include "netlink/parse.h"
 #include "netlink/route_socket.h"
 
@@ -74,13 +77,15 @@ base::Result<void> add_address(RouteSocket& socket, unsigned index, const Interf
                  net::to_string(own.address) + "/" + std::to_string(own.prefix_length));
 }
 
-base::Result<void> add_default_route(RouteSocket& socket, unsigned index, const net::IpAddress& gateway) {
+base::Result<void> add_default_route(RouteSocket& socket, unsigned index, const net::IpAddress& gateway,
+                                     bool in_subnet) {
   rtmsg message{};
   message.rtm_family = family_of(gateway);
   message.rtm_table = RT_TABLE_MAIN;
   message.rtm_protocol = RTPROT_BOOT;
   message.rtm_scope = RT_SCOPE_UNIVERSE;
   message.rtm_type = RTN_UNICAST;
+  message.rtm_flags = in_subnet ? 0 : RTNH_F_ONLINK;
   Request request{RTM_NEWROUTE, kAdd, message};
   request.address(RTA_GATEWAY, gateway).number(RTA_OIF, index);
   auto added = perform(socket, request, "add default route", net::to_string(gateway));
@@ -89,6 +94,17 @@ base::Result<void> add_default_route(RouteSocket& socket, unsigned index, const 
                                                ": the namespace has one already; remove that first, or leave "
                                                "the family out with --no-ipv4 or --no-ipv6");
   return added;
+}
+
+base::Result<void> add_neighbour(RouteSocket& socket, unsigned index, const net::IpAddress& address,
+                                 net::MacAddress mac) {
+  ndmsg message{};
+  message.ndm_family = family_of(address);
+  message.ndm_ifindex = static_cast<int>(index);
+  message.ndm_state = NUD_PERMANENT;
+  Request request{RTM_NEWNEIGH, kAdd, message};
+  request.address(NDA_DST, address).attribute(NDA_LLADDR, mac.bytes());
+  return perform(socket, request, "add neighbour", net::to_string(address));
 }
 
 }  // namespace
@@ -109,7 +125,14 @@ base::Result<void> configure(const GuestInterface& interface) {
   const unsigned index = CORDON_TRY(index_of(interface.name));
   CORDON_TRY(set_up_link(socket, interface, index));
   for (const auto& address : interface.addresses) CORDON_TRY(add_address(socket, index, address));
-  for (const auto& gateway : interface.gateways) CORDON_TRY(add_default_route(socket, index, gateway));
+  for (const auto& neighbour : interface.neighbours)
+    CORDON_TRY(add_neighbour(socket, index, neighbour, interface.neighbour_mac));
+  for (const auto& gateway : interface.gateways) {
+    const bool in_subnet = std::ranges::any_of(interface.addresses, [&](const InterfaceAddress& own) {
+      return net::Prefix::containing(own.address, own.prefix_length).contains(gateway);
+    });
+    CORDON_TRY(add_default_route(socket, index, gateway, in_subnet || net::is_link_local(gateway)));
+  }
   return {};
 }
 

@@ -27,7 +27,11 @@ struct GuestInterface {
   // silence.
   unsigned transmit_queue = 0;
   std::vector<InterfaceAddress> addresses;
-  std::vector<net::IpAddress> gateways;  // default route per family
+  // Default route per family. A gateway outside of every prefix is on the link all the same.
+  std::vector<net::IpAddress> gateways;
+  // Told to the kernel for good (nobody answers solicitations): these addresses are at `neighbour_mac`.
+  std::vector<net::IpAddress> neighbours;
+  net::MacAddress neighbour_mac;
 };
 
 // Gives an interface of the calling thread's network namespace to another one, where it keeps its name. It

@@ -1,5 +1,7 @@
 #include "core/lan/addresses.h"
 
+#include <algorithm>
+
 #include "core/net/port.h"
 #include "core/wire/packet.h"
 #include "core/wire/udp.h"
@@ -57,6 +59,18 @@ bool is_dns(const LanConfig& config, const net::IpAddress& address) {
   return lan && lan->dns == address;
 }
 
+bool is_assigned(const LanConfig& config, const net::IpAddress& address) {
+  const auto& lan = of_family(config, address.family());
+  if (!lan) return false;
+  return address == lan->guest || std::ranges::find(lan->more_guest, address) != lan->more_guest.end();
+}
+
+bool is_self_made(const LanConfig& config, const net::IpAddress& address) {
+  if (!config.services.slaac || !config.v6 || config.v6->on_link.length() != 64) return false;
+  return config.v6->on_link.contains(address) && address != config.v6->on_link.address() &&
+         !is_local(config, address);
+}
+
 bool is_for_us(const LanConfig& config, net::MacAddress destination) {
   return destination == config.our_mac || destination.is_group();
 }
@@ -64,6 +78,8 @@ bool is_for_us(const LanConfig& config, net::MacAddress destination) {
 std::string_view name(SourceCheck check) {
   switch (check) {
     case SourceCheck::kAssigned: return "assigned";
+    case SourceCheck::kSelfMade: return "self_made";
+    case SourceCheck::kTooManyAddresses: return "too_many_addresses";
     case SourceCheck::kForeignMac: return "foreign_mac";
     case SourceCheck::kForeignAddress: return "foreign_address";
     case SourceCheck::kUnspecified: return "unspecified_source";
@@ -77,9 +93,10 @@ SourceCheck check_source(const LanConfig& config, net::MacAddress source_mac, co
   if (source_mac != config.guest_mac) return SourceCheck::kForeignMac;
   const auto& lan = of_family(config, packet.source.family());
   if (!lan) return SourceCheck::kFamilyNotAssigned;
-  if (packet.source == lan->guest) return SourceCheck::kAssigned;
+  if (is_assigned(config, packet.source)) return SourceCheck::kAssigned;
   if (net::is_unspecified(packet.source))
     return may_be_unspecified(config, packet) ? SourceCheck::kAssigned : SourceCheck::kUnspecified;
+  if (is_self_made(config, packet.source)) return SourceCheck::kSelfMade;
   // Our own link-local address is nobody else's, whatever the destination.
   if (!in_link_local_64(packet.source) || packet.source == net::IpAddress{config.our_link_local})
     return SourceCheck::kForeignAddress;

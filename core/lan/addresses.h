@@ -1,7 +1,9 @@
 // Who is who on the guest's link: LanConfig, and the rule which source addresses are the guest's own.
 //
 // The link has two ends. Ours answers for the gateway, the DNS forwarder and a link-local address, all with
-// one MAC; the guest's has the assigned addresses. Nothing is learnt from frames.
+// one MAC; the guest's has the assigned addresses: the plan's, which DHCP and DHCPv6 lease, and, where SLAAC
+// is offered, any other one of its own /64 (slaac_table.h keeps them few). Nothing else is learnt from
+// frames.
 #pragma once
 
 #include <array>
@@ -9,6 +11,7 @@
 #include <optional>
 #include <string_view>
 
+#include "core/lan/services.h"
 #include "core/net/ip_address.h"
 #include "core/net/mac_address.h"
 #include "core/net/prefix.h"
@@ -19,15 +22,18 @@ struct Packet;
 
 namespace cordon::lan {
 
+inline constexpr std::size_t kMoreAddresses = 15;  // of one family, beside the first
+
 // One family's addresses; all of that family.
 struct LanAddresses {
-  net::IpAddress guest;  // assigned
-  net::Prefix on_link;   // the guest's subnet
-  net::IpAddress gateway;
+  net::IpAddress guest;               // assigned; the one DHCP offers
+  net::Prefix on_link;                // the guest's subnet
+  net::IpAddress gateway;             // in the subnet or not; for IPv6 it may be our link-local address
   std::optional<net::IpAddress> dns;  // our forwarder
+  std::array<std::optional<net::IpAddress>, kMoreAddresses> more_guest{};  // assigned as well
 };
 
-// A plain value, trivially copyable.
+// A plain value.
 struct LanConfig {
   net::MacAddress guest_mac;
   net::MacAddress our_mac;
@@ -36,6 +42,7 @@ struct LanConfig {
   net::Ipv6Address our_link_local;  // of fe80::/64; used when v6 is set
   std::uint16_t mtu = 65520;
   std::array<std::optional<net::IpAddress>, 4> more_local{};  // further addresses we answer ARP and NDP for
+  Services services;
 };
 
 // We answer for it on the link: gateway, DNS, our link-local, more_local.
@@ -45,8 +52,16 @@ struct LanConfig {
 // Destination MAC: ours or a group. Other unicast frames are not for us and are dropped.
 [[nodiscard]] bool is_for_us(const LanConfig& config, net::MacAddress destination);
 
+// One of the plan's addresses of the guest.
+[[nodiscard]] bool is_assigned(const LanConfig& config, const net::IpAddress& address);
+// An address the guest may make itself: of its /64, when SLAAC is offered; not ours, not the subnet-router
+// anycast address.
+[[nodiscard]] bool is_self_made(const LanConfig& config, const net::IpAddress& address);
+
 enum class SourceCheck : std::uint8_t {
   kAssigned,
+  kSelfMade,           // is_self_made(): assigned when slaac_table.h has room for it
+  kTooManyAddresses,   // it has none
   kForeignMac,         // not the guest's MAC
   kForeignAddress,     // not an assigned address: spoofed
   kUnspecified,        // 0.0.0.0 or :: outside DHCP, DAD, RS and MLD
@@ -57,7 +72,8 @@ enum class SourceCheck : std::uint8_t {
 [[nodiscard]] std::string_view name(SourceCheck check);
 
 // Every IP packet passes here before anything else looks at it. Accepted:
-//  - the assigned address of the family;
+//  - the assigned addresses of the family;
+//  - kSelfMade: an address the guest made itself; the caller has it counted (SourceGuard does both);
 //  - 0.0.0.0 for a DHCP request (UDP 68 -> 67 to the broadcast or our address);
 //  - :: for ICMPv6 to a link-scope multicast group (DAD, router solicitation, MLD);
 //  - any address of fe80::/64 towards link-local, link-scope multicast and our own addresses.

@@ -65,6 +65,23 @@ std::string_view name(ParseError error) {
     case ParseError::kNdpDestination: return "ndp_destination";
     case ParseError::kNdpOptionLength: return "ndp_option_length";
     case ParseError::kNdpOptionSize: return "ndp_option_size";
+    case ParseError::kDhcpTruncated: return "dhcp_truncated";
+    case ParseError::kDhcpHeader: return "dhcp_header";
+    case ParseError::kDhcpCookie: return "dhcp_cookie";
+    case ParseError::kDhcpOptionLength: return "dhcp_option_length";
+    case ParseError::kDhcpOptionSize: return "dhcp_option_size";
+    case ParseError::kDhcpOptionRepeated: return "dhcp_option_repeated";
+    case ParseError::kDhcpNoEnd: return "dhcp_no_end";
+    case ParseError::kDhcpOverload: return "dhcp_overload";
+    case ParseError::kDhcpMessageType: return "dhcp_message_type";
+    case ParseError::kDhcpState: return "dhcp_state";
+    case ParseError::kDhcpv6Truncated: return "dhcpv6_truncated";
+    case ParseError::kDhcpv6MessageType: return "dhcpv6_message_type";
+    case ParseError::kDhcpv6OptionLength: return "dhcpv6_option_length";
+    case ParseError::kDhcpv6OptionSize: return "dhcpv6_option_size";
+    case ParseError::kDhcpv6OptionRepeated: return "dhcpv6_option_repeated";
+    case ParseError::kDhcpv6TooManyOptions: return "dhcpv6_too_many_options";
+    case ParseError::kDhcpv6Identifier: return "dhcpv6_identifier";
   }
   return "unknown";
 }

@@ -79,8 +79,27 @@ enum class ParseError : std::uint8_t {
   kNdpDestination,
   kNdpOptionLength,
   kNdpOptionSize,
+  // DHCP
+  kDhcpTruncated,
+  kDhcpHeader,  // not a request of an Ethernet client
+  kDhcpCookie,
+  kDhcpOptionLength,  // runs past its area
+  kDhcpOptionSize,    // not what its definition allows
+  kDhcpOptionRepeated,
+  kDhcpNoEnd,
+  kDhcpOverload,
+  kDhcpMessageType,  // missing (BOOTP), unknown, or a server's
+  kDhcpState,        // the fields fit no state of a client (RFC 2131 section 4.3.2)
+  // DHCPv6
+  kDhcpv6Truncated,
+  kDhcpv6MessageType,
+  kDhcpv6OptionLength,  // runs past what holds it
+  kDhcpv6OptionSize,    // not what its definition allows
+  kDhcpv6OptionRepeated,
+  kDhcpv6TooManyOptions,
+  kDhcpv6Identifier,  // client or server identifier missing or present where RFC 8415 section 16 forbids
 };
-inline constexpr std::size_t kParseErrorCount = static_cast<std::size_t>(ParseError::kNdpOptionSize) + 1;
+inline constexpr std::size_t kParseErrorCount = static_cast<std::size_t>(ParseError::kDhcpv6Identifier) + 1;
 
 // "ipv4_checksum": stable, used in metrics and tests.
 [[nodiscard]] std::string_view name(ParseError error);
