@@ -138,9 +138,13 @@ base::Result<void> serve(const TranslatorConfig& config) {
   std::optional<plane::WorkerGroup> group;
   if (workers > 1) group.emplace(worker_config.key, workers);
   std::vector<std::unique_ptr<Lane>> lanes;
-  for (unsigned i = 0; i < workers; ++i)
+  for (unsigned i = 0; i < workers; ++i) {
+    // One worker speaks for the link without being asked.
+    worker_config.lan.services.unsolicited =
+        config.worker.lan.services.unsolicited && i == plane::Owners::kLinkOwner;
     lanes.push_back(
         std::make_unique<Lane>(LaneSetup{config, worker_config, offloads, group ? &*group : nullptr, i}));
+  }
   Lane& first = *lanes.front();
   EndSource end;
   first.worker().add_poll_source(end_signal.get(), end);

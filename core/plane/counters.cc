@@ -28,6 +28,9 @@ std::string_view name(Counter counter) {
     case Counter::kDropTooBig: return "drop_too_big";
     case Counter::kDropShaped: return "drop_shaped";
     case Counter::kDropFlowClosing: return "drop_flow_closing";
+    case Counter::kDropLanBroken: return "drop_lan_broken";
+    case Counter::kDropLanRelayed: return "drop_lan_relayed";
+    case Counter::kDropLanRate: return "drop_lan_rate";
     case Counter::kDropLocal: return "drop_local";
     case Counter::kFramesToGuest: return "frames_to_guest";
     case Counter::kBytesToGuest: return "bytes_to_guest";

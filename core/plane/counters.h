@@ -15,7 +15,7 @@ enum class Counter : std::uint8_t {
   kToTcpFlow,        // handed to a TCP machine
   kToUdpFlow,        // forwarded to (or queued for) a UDP socket
   kToIcmpFlow,       // echo request forwarded to (or queued for) a ping socket
-  kAnsweredLocally,  // ARP, neighbour discovery, gateway echo
+  kAnsweredLocally,  // ARP, neighbour discovery, DHCP, gateway echo
   kNewFlow,          // first packet of a flow: asked the gate
   kStraySegment,     // TCP without a flow: answered by RST or ignored
   kDropMalformed,    // a header that is truncated, contradictory or has a bad checksum
@@ -35,7 +35,10 @@ enum class Counter : std::uint8_t {
   kDropTooBig,       // datagram the host kernel will not send
   kDropShaped,       // datagram over the flow's rate
   kDropFlowClosing,  // for a flow that is being ended, or refused silently a moment ago
-  kDropLocal,        // ARP or neighbour message that needs no answer
+  kDropLanBroken,    // ARP, neighbour discovery, DHCP or DHCPv6: malformed behind its IP or UDP header
+  kDropLanRelayed,   // DHCP that came by a relay: there is none on this link
+  kDropLanRate,      // more questions to the link's services than are answered
+  kDropLocal,        // message to the link that needs no answer
   // --- to the guest
   kFramesToGuest,
   kBytesToGuest,

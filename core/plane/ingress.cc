@@ -61,6 +61,13 @@ bool is_group_membership(const wire::Packet& packet) {
   return (type >= 130 && type <= 132) || type == 143;
 }
 
+// A message of the link itself that claims somebody else's address.
+flow::Tuple claim(const net::IpAddress& address) {
+  flow::Tuple tuple{.protocol = flow::Protocol::kIcmpEcho, .guest = {address, {}}, .remote = {}};
+  if (address.is_v6()) tuple.remote.address = net::IpAddress{net::Ipv6Address{}};
+  return tuple;
+}
+
 bool is_limited_broadcast(const net::IpAddress& address) {
   return address.is_v4() && address == net::IpAddress(net::Ipv4Address(255, 255, 255, 255));
 }
@@ -88,15 +95,22 @@ std::optional<Counter> Ingress::judge(const link::Frame& frame) {
 std::optional<Counter> Ingress::on_packet(const wire::EthernetView& ethernet, const wire::Packet& packet,
                                           const link::Offload& offload) {
   if (!offload_agrees(offload, packet)) return Counter::kDropOffload;
-  if (lan::check_source(context_.config.lan, ethernet.source(), packet) != lan::SourceCheck::kAssigned) {
-    report_spoof(ethernet.source(), packet);
+  if (sources_.check(context_.config.lan, ethernet.source(), packet, context_.now) !=
+      lan::SourceCheck::kAssigned) {
+    report_spoof(ethernet.source(), describe(packet));
     return Counter::kDropSpoofed;
   }
   if (lan::is_neighbour_discovery(packet)) {
     std::array<std::byte, lan::kMaxReply> reply;
-    return on_answer(responder_.on_ndp(ethernet.source(), packet, context_.now, reply), reply);
+    const auto answer = responder_.on_ndp(ethernet.source(), packet, context_.now, reply);
+    return on_answer(ethernet.source(), answer, reply);
   }
   if (!lan::is_for_us(context_.config.lan, ethernet.destination())) return Counter::kDropLocal;
+  if (lan::is_server_port(packet)) {
+    std::array<std::byte, lan::kMaxReply> reply;
+    if (const auto answer = responder_.on_server(packet, context_.now, reply))
+      return on_answer(ethernet.source(), *answer, reply);
+  }
   if (const auto reason = no_single_destination(ethernet, packet)) return reason;
   if (packet.is_fragment) return on_fragment(ethernet, packet);
   if (packet.hop_limit <= 1 && !lan::is_local(context_.config.lan, packet.destination)) {
@@ -164,20 +178,23 @@ std::optional<Counter> Ingress::on_fragment(const wire::EthernetView& ethernet,
 Counter Ingress::on_arp(const wire::EthernetView& ethernet) {
   if (ethernet.source() != context_.config.lan.guest_mac) return Counter::kDropSpoofed;
   std::array<std::byte, lan::kMaxReply> reply;
-  return on_answer(responder_.on_arp(ethernet, context_.now, reply), reply);
+  return on_answer(ethernet.source(), responder_.on_arp(ethernet, context_.now, reply), reply);
 }
 
-Counter Ingress::on_answer(const lan::Answer& answer, lan::ReplyBuffer reply) {
+Counter Ingress::on_answer(net::MacAddress source, const lan::Answer& answer, lan::ReplyBuffer reply) {
   switch (answer.outcome) {
     case lan::Outcome::kReply:
       context_.send_frame(reply.first(answer.length));
       return Counter::kAnsweredLocally;
-    case lan::Outcome::kMalformed: return Counter::kDropMalformed;
+    case lan::Outcome::kMalformed: return Counter::kDropLanBroken;
     case lan::Outcome::kForeignSender:
-    case lan::Outcome::kRouterMessage: return Counter::kDropSpoofed;
+    case lan::Outcome::kRouterMessage:
+      if (answer.claimed) report_spoof(source, claim(*answer.claimed));
+      return Counter::kDropSpoofed;
+    case lan::Outcome::kRelayed: return Counter::kDropLanRelayed;
+    case lan::Outcome::kRateLimited: return Counter::kDropLanRate;
     case lan::Outcome::kNotForUs:
-    case lan::Outcome::kNothingToSay:
-    case lan::Outcome::kRateLimited: return Counter::kDropLocal;
+    case lan::Outcome::kNothingToSay: return Counter::kDropLocal;
   }
   return Counter::kDropLocal;
 }
@@ -205,10 +222,20 @@ Counter Ingress::answer_echo(const wire::Packet& packet, const icmp::Echo& echo)
   return Counter::kAnsweredLocally;
 }
 
-void Ingress::report_spoof(net::MacAddress mac, const wire::Packet& packet) {
+void Ingress::report_spoof(net::MacAddress mac, const flow::Tuple& tuple) {
   if (!context_.spoof_reports.take(context_.now)) return;
   context_.counters.add(Counter::kSpoofReports);
-  context_.gate.report_spoof({mac, describe(packet)});
+  context_.gate.report_spoof({mac, tuple});
 }
+
+void Ingress::on_timer() {
+  if (context_.now < next_deadline()) return;
+  std::array<std::byte, lan::kMaxReply> frame;
+  if (const std::size_t length = responder_.on_timer(context_.now, frame); length != 0)
+    context_.send_frame(std::span(frame).first(length));
+}
+
+// The key's hash, not the key: what it seeds can be watched from outside.
+std::uint64_t Ingress::seed_of(const base::SipKey& key) { return base::siphash24(key, {}); }
 
 }  // namespace cordon::plane

@@ -1,14 +1,15 @@
 // Ingress: the way of one frame of the guest from the link to the machine that handles it.
 //
 // Theory of operation. Order matters and is fixed: Ethernet; ARP to the LAN's responder; IP header; offload
-// metadata against what was parsed; source check; neighbour discovery; destination; fragments (the whole
-// datagram then starts again at the source check); hop limit (the gateway is hop 1); protocol. Each frame
-// ends in exactly one outcome counter (counters.h).
+// metadata against what was parsed; source check; neighbour discovery; DHCP and DHCPv6; destination;
+// fragments (the whole datagram then starts again at the source check); hop limit (the gateway is hop 1);
+// protocol. Each frame ends in exactly one outcome counter (counters.h).
 #pragma once
 
 #include <optional>
 
 #include "core/lan/responder.h"
+#include "core/lan/source_guard.h"
 #include "core/plane/context.h"
 #include "core/plane/datagram_driver.h"
 #include "core/plane/tcp_driver.h"
@@ -19,14 +20,22 @@ namespace cordon::plane {
 class Ingress {
  public:
   Ingress(Context& context, TcpDriver& tcp, DatagramDriver& datagrams)
-      : context_(context), tcp_(tcp), datagrams_(datagrams), responder_(context.config.lan) {}
+      : context_(context),
+        tcp_(tcp),
+        datagrams_(datagrams),
+        responder_(context.config.lan, seed_of(context.config.key)) {
+    responder_.start(context.now);
+  }
 
   void on_frame(const link::Frame& frame);
+  // The link's own timer (router advertisements): when, and what to do then.
+  [[nodiscard]] base::Instant next_deadline() const { return responder_.next_deadline(); }
+  void on_timer();
 
  private:
   [[nodiscard]] std::optional<Counter> judge(const link::Frame& frame);
   [[nodiscard]] Counter on_arp(const wire::EthernetView& ethernet);
-  [[nodiscard]] Counter on_answer(const lan::Answer& answer, lan::ReplyBuffer reply);
+  [[nodiscard]] Counter on_answer(net::MacAddress source, const lan::Answer& answer, lan::ReplyBuffer reply);
   [[nodiscard]] std::optional<Counter> on_packet(const wire::EthernetView& ethernet,
                                                  const wire::Packet& packet, const link::Offload& offload);
   [[nodiscard]] std::optional<Counter> no_single_destination(const wire::EthernetView& ethernet,
@@ -35,12 +44,14 @@ class Ingress {
                                                    const wire::Packet& fragment);
   [[nodiscard]] Counter on_icmp(const wire::Packet& packet);
   [[nodiscard]] Counter answer_echo(const wire::Packet& packet, const icmp::Echo& echo);
-  void report_spoof(net::MacAddress mac, const wire::Packet& packet);
+  void report_spoof(net::MacAddress mac, const flow::Tuple& tuple);
+  [[nodiscard]] static std::uint64_t seed_of(const base::SipKey& key);
 
   Context& context_;
   TcpDriver& tcp_;
   DatagramDriver& datagrams_;
   lan::Responder responder_;
+  lan::SourceGuard sources_;
   wire::Reassembler reassembler_;
 };
 

@@ -82,6 +82,7 @@ void Worker::Core::run_once(base::Duration max_wait) {
   context_.now = clock_.now();
   context_.link_blocked = false;
   context_.timers.fire_until(context_.now, [this](std::uint32_t slot) { on_timer(slot); });
+  ingress_.on_timer();
   tcp_.transmit_dirty();
   const base::Duration wait = patience(max_wait);
   const bool passed_on = context_.link.before_wait(wait > base::Duration::zero());
@@ -102,7 +103,7 @@ void Worker::Core::run_once(base::Duration max_wait) {
 base::Duration Worker::Core::patience(base::Duration max_wait) const {
   if (!context_.ready.empty()) return base::Duration::zero();
   base::Duration wait = max_wait;
-  const base::Instant due = context_.timers.next_deadline();
+  const base::Instant due = std::min(context_.timers.next_deadline(), ingress_.next_deadline());
   if (due != base::Instant::never())
     wait = std::min(wait, std::max(due - context_.now, base::Duration::zero()));
   if (context_.link_blocked) wait = std::min(wait, kRetryLink);
