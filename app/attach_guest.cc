@@ -24,7 +24,7 @@ base::Result<void> set_up(int channel, const RunOptions& options, pid_t launcher
   // Now and not earlier: a change of credentials clears it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launcher) return base::fail("attach:", "the launcher is gone");
-  const auto taps = CORDON_TRY(make_taps(options.guest.interface, queue_count(options)));
+  const auto taps = CORDON_TRY(make_taps(options.guest.interface, 2 * queue_count(options)));
   CORDON_TRY(follow_interface(namespaces, options.guest));
   CORDON_TRY(set_up_network(options.guest));
   return send_note(channel, {.step = Step::kTap, .text = {}}, taps);
@@ -58,7 +58,7 @@ base::Result<AttachGuest::Started> AttachGuest::start() {
   ::waitpid(pid, nullptr, 0);
   if (!tap) return std::unexpected(std::move(tap).error());
   if (tap->fds.empty()) return base::fail("attach:", "the tap did not arrive");
-  return Started{.command = -1, .taps = std::move(tap->fds)};
+  return Started{.command = -1, .taps = std::move(tap->fds), .bulk_queues = true};
 }
 
 base::Result<void> AttachGuest::go() {

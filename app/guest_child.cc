@@ -23,7 +23,7 @@ base::Result<void> prepare(int channel, const RunOptions& options, pid_t launche
   // Now and not earlier: a change of credentials clears it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launcher) return base::fail("guest set-up", "the launcher is gone");
-  const auto taps = CORDON_TRY(make_taps(options.guest.interface, queue_count(options)));
+  const auto taps = CORDON_TRY(make_taps(options.guest.interface, 2 * queue_count(options)));
   CORDON_TRY(set_up_network(options.guest));
   allow_ping();
   return send_note(channel, {.step = Step::kTap, .text = {}}, taps);

@@ -80,7 +80,7 @@ class CommandGuest final : public sandbox::GuestStarter {
   explicit CommandGuest(const RunOptions& options) : options_(options) {}
   base::Result<Started> start() override {
     child_.emplace(CORDON_TRY(GuestChild::start(options_)));
-    return Started{.command = child_->pid(), .taps = child_->take_taps()};
+    return Started{.command = child_->pid(), .taps = child_->take_taps(), .bulk_queues = true};
   }
   base::Result<void> go() override { return child_->go(); }
 

@@ -26,9 +26,9 @@ base::Result<void> ensure_standard_fds() {
 }
 
 WorkerFds worker_fds(unsigned worker) {
-  if (worker == 0) return {control::kControlFd, control::kSecondFd};
-  const int first = kFirstFreeFd + 2 * static_cast<int>(worker - 1);
-  return {first, first + 1};
+  const int first = kFirstFreeFd + 3 * static_cast<int>(worker) - 2;
+  if (worker == 0) return {control::kControlFd, control::kSecondFd, kFirstFreeFd};
+  return {first, first + 1, first + 2};
 }
 
 unsigned count_workers() {

@@ -14,6 +14,7 @@ inline constexpr int kFirstFreeFd = 6;
 struct WorkerFds {
   int channel;
   int tap;
+  int bulk;  // a second queue of the tap, or nothing
 };
 [[nodiscard]] WorkerFds worker_fds(unsigned worker);
 // How many the launcher has laid out for us.

@@ -41,7 +41,8 @@ class GuestStarter {
  public:
   struct Started {
     pid_t command = -1;          // our child, which waits for go(); -1: no command
-    std::vector<base::Fd> taps;  // the interface's queues, never none
+    std::vector<base::Fd> taps;  // the interface's queues, one for each worker, never none
+    bool bulk_queues = false;    // two for each worker: first their main ones, then those for bulk
   };
   virtual ~GuestStarter() = default;
   // Returns when the namespace and the tap are ready. A command's process must set PR_SET_PDEATHSIG itself

@@ -55,7 +55,7 @@ void place_descriptors(const ChildPlan& plan) {
     int from;
     int to;
   };
-  std::array<Move, 6 + 2 * (control::kMaxWorkers - 1)> all{
+  std::array<Move, 6 + 3 * control::kMaxWorkers> all{
       {{plan.null, 0},
        {plan.request.output < 0 ? plan.null : plan.request.output, 1},
        {plan.request.diagnostics, 2},
@@ -63,21 +63,27 @@ void place_descriptors(const ChildPlan& plan) {
        {plan.request.second, control::kSecondFd},
        {plan.request.launcher, kLauncherFd}}};
   std::size_t count = 6;
+  const auto add = [&](int from, int to) {
+    if (from >= 0) all[count++] = {from, to};
+  };
+  add(plan.request.third, kFirstFreeFd);
   for (unsigned worker = 1; worker <= plan.request.more_workers.size(); ++worker) {
     const WorkerFds from = plan.request.more_workers[worker - 1];
-    all[count++] = {from.channel, worker_fds(worker).channel};
-    all[count++] = {from.tap, worker_fds(worker).tap};
+    add(from.channel, worker_fds(worker).channel);
+    add(from.tap, worker_fds(worker).tap);
+    add(from.bulk, worker_fds(worker).bulk);
   }
   const auto moves = std::span(all).first(count);
-  const int first_free = kFirstFreeFd + static_cast<int>(count - 6);
+  const int first_free = worker_fds(static_cast<unsigned>(plan.request.more_workers.size()) + 1).channel;
   for (auto& move : moves) {
     move.from = ::fcntl(move.from, F_DUPFD_CLOEXEC, first_free);
     if (move.from < 0) child_fail("descriptors");
   }
   const int executable = ::fcntl(plan.request.executable, F_DUPFD_CLOEXEC, first_free);
+  // Everything, then what is laid out: dup2() leaves a copy open.
+  if (!close_from(kFirstFreeFd, Rest::kCloseOnExec)) child_fail("close_range");
   for (const auto& move : moves)
     if (::dup2(move.from, move.to) < 0) child_fail("descriptors");
-  if (!close_from(first_free, Rest::kCloseOnExec)) child_fail("close_range");
   ::syscall(SYS_execveat, executable, "", plan.argv, plan.envp, AT_EMPTY_PATH);
   child_fail("exec");
 }

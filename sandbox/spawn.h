@@ -26,6 +26,7 @@ struct SpawnRequest {
   std::vector<std::string> arguments;
   int control = -1;                     // becomes fd 3
   int second = -1;                      // becomes fd 4
+  int third = -1;                       // becomes fd 6, if there is one
   std::vector<WorkerFds> more_workers;  // the translator's further ones, at most kMaxWorkers - 1
   int launcher = -1;                    // a pidfd of ourselves, becomes fd 5
   int output = -1;                      // becomes stdout; -1: /dev/null

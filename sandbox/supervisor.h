@@ -93,6 +93,7 @@ class Supervisor {
   base::Fd self_;
   base::Fd epoll_;
   std::vector<base::Fd> taps_;
+  bool bulk_queues_ = false;
   std::optional<control::LauncherControl> control_;
   std::optional<control::Resolvers> sent_resolvers_;
   Process broker_;

@@ -72,6 +72,7 @@ base::Result<void> Supervisor::start_guest() {
   has_command_ = command_ > 0;
   if (!has_command_ && guest_.end_fd() >= 0) watch(guest_.end_fd());
   taps_ = std::move(started.taps);
+  bulk_queues_ = started.bulk_queues;
   trace("guest interface ready");
   return {};
 }
@@ -79,9 +80,11 @@ base::Result<void> Supervisor::start_guest() {
 base::Result<void> Supervisor::start_translator() {
   std::vector<ChannelPair> channels;
   std::vector<WorkerFds> workers;
-  for (const base::Fd& tap : taps_) {
+  const std::size_t half = taps_.size() / 2;
+  const bool bulk = bulk_queues_ && half > 0;
+  for (std::size_t i = 0; i < (bulk ? half : taps_.size()); ++i) {
     channels.push_back(CORDON_TRY(make_channel_pair()));
-    workers.push_back({channels.back().translator.get(), tap.get()});
+    workers.push_back({channels.back().translator.get(), taps_[i].get(), bulk ? taps_[half + i].get() : -1});
   }
   const base::Fd diagnostics = CORDON_TRY(diagnostics_.open());
   watch(diagnostics_.poll_fd());
@@ -95,6 +98,7 @@ base::Result<void> Supervisor::start_translator() {
                                        .arguments = config_.arguments,
                                        .control = workers.front().channel,
                                        .second = workers.front().tap,
+                                       .third = workers.front().bulk,
                                        .more_workers = {workers.begin() + 1, workers.end()},
                                        .launcher = self_.get(),
                                        .output = output_end.get(),

@@ -55,7 +55,8 @@ void CounterReporter::finish() {
 Lane::Lane(const LaneSetup& setup)
     : group_(setup.group),
       number_(setup.number),
-      tap_(base::Fd{worker_fds(setup.number).tap}, setup.offloads),
+      tap_(base::Fd{worker_fds(setup.number).tap}, setup.offloads,
+           base::Fd{setup.bulk_queue ? worker_fds(setup.number).bulk : -1}),
       faulty_(faults_of(setup, tap_)),
       gate_(base::Fd{worker_fds(setup.number).channel}),
       worker_(setup.worker, chosen_link(), gate_),

@@ -69,6 +69,7 @@ struct LaneSetup {
   link::Capabilities offloads;
   plane::WorkerGroup* group = nullptr;  // nullptr: alone
   unsigned number = 0;
+  bool bulk_queue = false;
 };
 
 class Lane {

@@ -1,5 +1,6 @@
 #include "sandbox/translator_process.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -127,6 +128,7 @@ base::Result<base::Fd> open_end_signal() {
 base::Result<void> serve(const TranslatorConfig& config) {
   CORDON_TRY(begin_role(Role::kTranslator));
   const unsigned workers = count_workers();
+  const bool bulk_queues = ::fcntl(worker_fds(0).bulk, F_GETFD) >= 0;
   plane::WorkerConfig worker_config = config.worker;
   worker_config.key = CORDON_TRY(random_key());
   worker_config.limits = share_of(config.worker.limits, workers);
@@ -142,8 +144,8 @@ base::Result<void> serve(const TranslatorConfig& config) {
     // One worker speaks for the link without being asked.
     worker_config.lan.services.unsolicited =
         config.worker.lan.services.unsolicited && i == plane::Owners::kLinkOwner;
-    lanes.push_back(
-        std::make_unique<Lane>(LaneSetup{config, worker_config, offloads, group ? &*group : nullptr, i}));
+    lanes.push_back(std::make_unique<Lane>(
+        LaneSetup{config, worker_config, offloads, group ? &*group : nullptr, i, bulk_queues}));
   }
   Lane& first = *lanes.front();
   EndSource end;

@@ -78,9 +78,12 @@ bool FaultLink::chance(std::uint32_t ppm) {
   return (z ^ (z >> 31U)) % 1'000'000 < ppm;
 }
 
-std::size_t FaultLink::receive(std::span<Frame> frames) {
-  // Half of the room, so that each frame may come twice.
-  const std::size_t n = inner_.receive(frames.first(std::max<std::size_t>(frames.size() / 2, 1)));
+std::size_t FaultLink::receive(std::span<Frame> frames) { return harm(frames, inner_.receive(half(frames))); }
+std::size_t FaultLink::receive_bulk(std::span<Frame> frames) {
+  return harm(frames, inner_.receive_bulk(half(frames)));
+}
+
+std::size_t FaultLink::harm(std::span<Frame> frames, std::size_t n) {
   if (n == 0) return 0;
   std::array<Frame, 256> in;
   const std::size_t count = std::min(n, in.size());

@@ -5,6 +5,7 @@
 // (or at flush()); from the guest a reordered frame changes places with the next frame of its batch.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -35,7 +36,9 @@ class FaultLink final : public Link {
 
   [[nodiscard]] Capabilities capabilities() const override { return inner_.capabilities(); }
   [[nodiscard]] int poll_fd() const override { return inner_.poll_fd(); }
+  [[nodiscard]] int bulk_fd() const override { return inner_.bulk_fd(); }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override;
+  [[nodiscard]] std::size_t receive_bulk(std::span<Frame> frames) override;
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
   void flush() override;
   void trim() override { inner_.trim(); }
@@ -44,6 +47,12 @@ class FaultLink final : public Link {
  private:
   [[nodiscard]] bool chance(std::uint32_t ppm);
   SendStatus release_held();
+  // Half of the room, so that each frame may come twice.
+  static std::span<Frame> half(std::span<Frame> frames) {
+    return frames.first(std::max<std::size_t>(frames.size() / 2, 1));
+  }
+  // Harms the first `n`.
+  std::size_t harm(std::span<Frame> frames, std::size_t n);
 
   struct Held {
     Offload offload;

@@ -24,6 +24,7 @@ struct Offload {
   bool needs_checksum = false;  // see above
   bool checksum_valid = false;  // guest/kernel vouches for the checksum (VIRTIO_NET_HDR_F_DATA_VALID)
   bool ecn = false;             // a CWR super-segment (VIRTIO_NET_HDR_GSO_ECN)
+  bool bulk = false;            // to the guest: of a flow with much traffic (see bulk_fd())
   Gso gso = Gso::kNone;
   std::uint16_t gso_size = 0;
   std::uint16_t header_length = 0;   // bytes up to the end of the L4 header
@@ -65,6 +66,12 @@ class Link {
   virtual void flush() {}
   // Nothing happened for a while: buffers may be given back to the kernel. Invalidates received frames.
   virtual void trim() {}
+
+  // --- only of a link with two queues. What the guest answers to frames that were sent as `bulk` comes by
+  // the second one, so that it does not stand before everybody else's. Level-triggered; -1: none.
+  [[nodiscard]] virtual int bulk_fd() const { return -1; }
+  // As receive(), and invalidates its frames.
+  [[nodiscard]] virtual std::size_t receive_bulk(std::span<Frame> /*frames*/) { return 0; }
 
   // --- only of a link that other threads feed as well (core/plane/shared_link.h)
   // A second fd to poll for input, edge-triggered; -1: none.

@@ -83,15 +83,21 @@ VnetHeader write_offload(const Offload& offload) {
 
 }  // namespace
 
-TapLink::TapLink(base::Fd tap, Capabilities capabilities)
-    : tap_(std::move(tap)), capabilities_(capabilities), buffers_(kBuffers * kBufferSize) {}
+TapLink::TapLink(base::Fd tap, Capabilities capabilities, base::Fd bulk)
+    : tap_(std::move(tap)),
+      bulk_(std::move(bulk)),
+      capabilities_(capabilities),
+      buffers_(kBuffers * kBufferSize) {}
 
-std::size_t TapLink::receive(std::span<Frame> frames) {
+std::size_t TapLink::receive(std::span<Frame> frames) { return read_queue(tap_, frames); }
+std::size_t TapLink::receive_bulk(std::span<Frame> frames) { return read_queue(bulk_, frames); }
+
+std::size_t TapLink::read_queue(const base::Fd& queue, std::span<Frame> frames) {
   const std::size_t most = std::min(frames.size(), kBuffers);
   std::size_t n = 0;
   for (std::size_t bytes = 0; n < most && bytes < kBatchBytes;) {
     std::byte* const buffer = buffers_.data() + n * kBufferSize;
-    const ssize_t got = ::read(tap_.get(), buffer, kBufferSize);
+    const ssize_t got = ::read(queue.get(), buffer, kBufferSize);
     if (got < 0) {
       if (errno == EINTR) continue;
       // EIO: the interface is down for now. Anything but "later" means that the device is gone.
@@ -125,10 +131,11 @@ SendStatus TapLink::send(const Offload& offload, std::span<const iovec> parts) {
     return SendStatus::kDropped;
   }
   VnetHeader header = write_offload(offload);
+  const int queue = offload.bulk && bulk_.valid() ? bulk_.get() : tap_.get();
   all[0] = {&header, kVnetSize};
   std::copy(parts.begin(), parts.end(), all.begin() + 1);
   for (;;) {
-    if (::writev(tap_.get(), all.data(), static_cast<int>(parts.size() + 1)) >= 0) return SendStatus::kSent;
+    if (::writev(queue, all.data(), static_cast<int>(parts.size() + 1)) >= 0) return SendStatus::kSent;
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) return SendStatus::kAgain;
     ++stats_.refused;

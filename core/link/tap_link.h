@@ -6,6 +6,11 @@
 // contradicts it makes the frame a counted drop. receive() fills fixed buffers until the device is empty, the
 // caller's span or a byte budget is full (the budget keeps a batch inside the CPU's cache). send() is one
 // writev; a tap hands the frame to the guest's stack at once, so there is nothing to flush.
+//
+// The kernel's side of a tap is one first-in-first-out line for each queue, and a bulk flow fills it with a
+// window's worth of frames, which would be everybody's delay. But the kernel also sends a flow by the queue
+// on which it last heard of it. So frames of a bulk flow are written to the second queue, its segments come
+// by that one, and they wait for each other only.
 #pragma once
 
 #include <array>
@@ -31,11 +36,14 @@ struct TapStats {
 
 class TapLink final : public Link {
  public:
-  TapLink(base::Fd tap, Capabilities capabilities);
+  // `bulk`: another queue of the same tap, or none.
+  TapLink(base::Fd tap, Capabilities capabilities, base::Fd bulk = {});
 
   [[nodiscard]] Capabilities capabilities() const override { return capabilities_; }
   [[nodiscard]] int poll_fd() const override { return tap_.get(); }
+  [[nodiscard]] int bulk_fd() const override { return bulk_.get(); }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override;
+  [[nodiscard]] std::size_t receive_bulk(std::span<Frame> frames) override;
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
   void trim() override;
   // Device gone (EBADFD and the like): nothing will come any more.
@@ -45,7 +53,9 @@ class TapLink final : public Link {
  private:
   static constexpr std::size_t kBuffers = 64;
   static constexpr std::size_t kBufferSize = 68U << 10U;  // vnet header + Ethernet + 65,535, page aligned
+  std::size_t read_queue(const base::Fd& queue, std::span<Frame> frames);
   base::Fd tap_;
+  base::Fd bulk_;
   Capabilities capabilities_;
   base::Reserved<std::byte> buffers_;
   TapStats stats_;

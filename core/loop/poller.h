@@ -25,6 +25,7 @@ struct Token {
   Kind kind = Kind::kLink;
   std::uint32_t slot = 0;  // 24 bits
   std::uint32_t generation = 0;
+  friend constexpr bool operator==(const Token&, const Token&) = default;
   [[nodiscard]] constexpr std::uint64_t pack() const {
     return static_cast<std::uint64_t>(kind) | (std::uint64_t{slot} << 8U) |
            (std::uint64_t{generation} << 32U);

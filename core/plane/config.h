@@ -19,9 +19,10 @@ struct Limits {
                            << 20U;  // host -> guest, until the guest acks; all flows together
   std::size_t stash_bytes = std::size_t{256} << 20U;  // guest -> host, what the kernel did not take yet
   std::uint32_t ring_per_flow = 4U << 20U;
-  std::uint32_t credit_start = 64U << 10U;  // window a new TCP flow may fill
-  std::uint32_t credit_most = 1U << 20U;    // window a busy one grows to
-  std::uint32_t turn_bytes = 512U << 10U;   // host -> guest bytes of one flow in one turn
+  std::uint32_t credit_start = 64U << 10U;       // window a new TCP flow may fill
+  std::uint32_t credit_most = 1U << 20U;         // window a busy one grows to
+  std::uint32_t turn_bytes = 512U << 10U;        // host -> guest bytes of one flow in one turn
+  std::uint32_t shared_turn_bytes = 64U << 10U;  // the same while another flow is active
 };
 
 struct Timeouts {  // as conntrack's defaults

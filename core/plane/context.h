@@ -90,6 +90,16 @@ class Context {
   void retry_gate();
   [[nodiscard]] bool open(std::uint32_t slot) const { return flows[slot].phase == Phase::kOpen; }
 
+  // --- turns
+  // A flow that has the worker for itself works in large steps; as soon as another one stirs, in small ones,
+  // because a step is what the other has to wait for.
+  void note_active(std::uint32_t slot) {
+    if (slot == active_slot_) return;
+    active_slot_ = slot;
+    shared_until_ = now + kSharedFor;
+  }
+  [[nodiscard]] bool shared() const { return now < shared_until_; }
+
   // --- to the guest
   link::SendStatus send(const link::Offload& offload, std::span<const iovec> parts);
   // One finished frame with full checksums.
@@ -130,8 +140,11 @@ class Context {
   icmp::ErrorLimiter error_limiter;
 
  private:
+  static constexpr base::Duration kSharedFor = std::chrono::milliseconds{2};
   [[nodiscard]] net::IpAddress reporter(net::Family family) const;
   bool tell_gate(std::uint32_t slot);
+  std::uint32_t active_slot_ = UINT32_MAX;
+  base::Instant shared_until_;
 
   // Declined offers that wait for room in the channel. The channel itself holds fewer messages than this.
   static constexpr std::uint32_t kMaxDeclines = 4096;

@@ -30,6 +30,7 @@ DatagramDriver::~DatagramDriver() = default;  // a Flow owns nothing beyond the 
 std::optional<Counter> DatagramDriver::on_udp(const flow::Tuple& tuple, const wire::Packet& packet,
                                               base::Bytes payload, std::uint16_t gso_size) {
   const auto found = context_.table.find(tuple);
+  if (found) context_.note_active(*found);
   const bool super = gso_size > 0 && payload.size() > gso_size;
   const Marks marks = marks_of(packet);
   if (!found || context_.flows[*found].phase == Phase::kAsking ||
@@ -78,6 +79,7 @@ std::optional<Counter> DatagramDriver::on_udp(const flow::Tuple& tuple, const wi
 Counter DatagramDriver::on_echo(const wire::Packet& packet, const icmp::Echo& echo) {
   const flow::Tuple tuple = icmp::echo_tuple(packet, echo);
   const auto found = context_.table.find(tuple);
+  if (found) context_.note_active(*found);
   if (!found || context_.flows[*found].phase == Phase::kAsking ||
       context_.flows[*found].phase == Phase::kAsked) {
     const auto slot = found ? found : new_flow(tuple);

@@ -73,18 +73,24 @@ bool SharedLink::before_wait(bool may_sleep) {
 std::size_t SharedLink::receive(std::span<link::Frame> frames) {
   const std::size_t passed = take_passed(frames.first(frames.size() / 2));
   const std::span<link::Frame> fresh = frames.subspan(passed);
-  const std::size_t read = queue_.receive(fresh);
+  return passed + sort(fresh.first(queue_.receive(fresh)));
+}
+
+std::size_t SharedLink::receive_bulk(std::span<link::Frame> frames) {
+  return sort(frames.first(queue_.receive_bulk(frames)));
+}
+
+std::size_t SharedLink::sort(std::span<link::Frame> frames) {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < read; ++i) {
-    const link::Frame frame = fresh[i];
+  for (const link::Frame frame : frames) {
     const auto owner = group_.owners().of(frame.bytes);
     if (!owner || *owner == self_)
-      fresh[kept++] = frame;
+      frames[kept++] = frame;
     else if (!push(*owner, HandoverRing::Kind::kFrame, frame.offload, std::span(&frame.bytes, 1)))
       counters_.add(looks_like_tcp(frame.bytes) ? Counter::kHandOverLostTcp : Counter::kHandOverLostOther);
   }
   ring_bells();
-  return passed + kept;
+  return kept;
 }
 
 // What other workers have read for us, each of them in turn; frames taken last time are done with.

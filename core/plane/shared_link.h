@@ -76,7 +76,9 @@ class SharedLink final : public link::Link {
   [[nodiscard]] int wake_fd() const override { return group_.bell(self_).poll_fd(); }
   [[nodiscard]] bool before_wait(bool may_sleep) override;
   void after_wait() override { group_.bell(self_).awake(); }
+  [[nodiscard]] int bulk_fd() const override { return queue_.bulk_fd(); }
   [[nodiscard]] std::size_t receive(std::span<link::Frame> frames) override;
+  [[nodiscard]] std::size_t receive_bulk(std::span<link::Frame> frames) override;
   [[nodiscard]] link::SendStatus send(const link::Offload& offload, std::span<const iovec> parts) override {
     return queue_.send(offload, parts);
   }
@@ -97,6 +99,8 @@ class SharedLink final : public link::Link {
   [[nodiscard]] bool push(std::uint32_t owner, HandoverRing::Kind kind, const link::Offload& offload,
                           std::span<const base::Bytes> parts);
   void ring_bells();
+  // Keeps ours of the frames, gives the others away; how many are left.
+  std::size_t sort(std::span<link::Frame> frames);
   std::size_t take_passed(std::span<link::Frame> frames);
   void take_inbound(base::Bytes record);
 

@@ -78,6 +78,7 @@ Counter TcpDriver::on_segment(const flow::Tuple& tuple, const wire::Packet& pack
   const auto found = context_.table.find(tuple);
   if (!found) return new_flow(tuple, packet, segment);
   const std::uint32_t slot = *found;
+  context_.note_active(slot);
   if (context_.flows[slot].phase == Phase::kClosing) return Counter::kDropFlowClosing;
   Flow& flow = flows_[slot];
   if (flow.ended) return Counter::kDropFlowClosing;
@@ -311,6 +312,20 @@ void TcpDriver::grow_credit(Flow& flow) {
     return context_.counters.add(Counter::kStashRefused);
   flow.credit = wanted;
   flow.reserved += more;
+}
+
+// Bulk is what would keep the link's queue filled; below, a flow waits in line with everybody.
+void TcpDriver::measure(std::uint32_t slot) {
+  constexpr base::Duration kPeriod = std::chrono::milliseconds{5};
+  constexpr std::uint64_t kBulkBytes = 256U << 10U;  // in a period: 0.4 Gbit/s
+  Flow& flow = flows_[slot];
+  const std::uint64_t total = context_.flows[slot].volumes.bytes_from_guest;
+  const std::uint64_t bytes = total - flow.measured_bytes;
+  const base::Duration time = context_.now - flow.measured;
+  if (time < kPeriod && bytes < kBulkBytes) return;
+  flow.bulk = bytes >= kBulkBytes && time < 2 * kPeriod;
+  flow.measured = context_.now;
+  flow.measured_bytes = total;
 }
 
 void TcpDriver::apply(std::uint32_t slot, const tcp::Actions& actions) {

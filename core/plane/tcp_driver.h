@@ -65,7 +65,10 @@ class TcpDriver {
     std::uint32_t reserved = 0;  // chunks of the stash pool
     std::uint32_t guest_isn = 0;
     std::uint32_t taken = 0;  // bytes since the credit was last looked at
-    std::uint8_t dscp = 0;    // DSCP bits of the guest's segments, as the socket has them
+    base::Instant measured;   // since when `measured_bytes` counts what the guest sends
+    std::uint64_t measured_bytes = 0;
+    bool bulk = false;
+    std::uint8_t dscp = 0;  // DSCP bits of the guest's segments, as the socket has them
     bool readable = false;
     bool hung_up = false;  // RDHUP, HUP or ERR seen: read to the end
     bool writable = true;
@@ -98,6 +101,7 @@ class TcpDriver {
   void after_write(std::uint32_t slot, int error);
   void keep(Flow& flow, std::uint32_t at, base::Bytes bytes);
   void grow_credit(Flow& flow);
+  void measure(std::uint32_t slot);
   void read_host(std::uint32_t slot);
   void host_failed(std::uint32_t slot, int error);
   void apply(std::uint32_t slot, const tcp::Actions& actions);

@@ -95,7 +95,10 @@ void TcpDriver::on_ready(std::uint32_t slot) {
 
 void TcpDriver::read_host(std::uint32_t slot) {
   Flow& flow = flows_[slot];
-  std::uint32_t turn = context_.config.limits.turn_bytes;
+  const Limits& limits = context_.config.limits;
+  std::uint32_t turn = limits.turn_bytes;
+  if (context_.shared()) turn = std::min(turn, limits.shared_turn_bytes);
+  turn -= turn % std::min<std::uint32_t>(turn, flow.connection.mss());  // no runt at its end
   while (flow.readable && flow.connection.wants_host_data()) {
     const std::uint32_t budget = flow.connection.host_read_budget(flow.ring_bytes, flow.ring_limit);
     if (budget == 0) return;  // an ACK brings us back
@@ -171,6 +174,7 @@ void TcpDriver::transmit(std::uint32_t slot) {
     const ShaperIds ids = context_.flows[slot].shaping;
     if (!ids || context_.shapers.time_for(ids, Direction::kToHost, flow.credit) < std::chrono::seconds{1})
       grow_credit(flow);
+    measure(slot);
     const auto actions = flow.connection.on_stash(flow.stashed, flow.credit, context_.now);
     CORDON_CHECK(!actions.end);
   }
@@ -213,6 +217,7 @@ link::SendStatus TcpDriver::send_segment(Flow& flow, const tcp::Transmit& out) {
   const auto built = wire::build_tcp(flow.frame, fields, payload, mode, headers);
   parts[0] = {headers.data(), built.length};
   link::Offload offload;
+  offload.bulk = flow.bulk;
   if (mode == wire::ChecksumMode::kPartial) {
     offload.needs_checksum = true;
     offload.checksum_start = built.checksum_start;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "core/base/check.h"
 #include "core/plane/context.h"
@@ -15,7 +16,12 @@ namespace {
 constexpr base::Duration kTrimAfter = std::chrono::seconds{1};
 constexpr base::Duration kRetryLink = std::chrono::milliseconds{1};
 constexpr std::size_t kFrames = 64;
+constexpr std::size_t kSharedFrames = 1;  // of bulk, while others wait
 constexpr std::uint32_t kLinkEvents = EPOLLIN;
+// Token::slot of the link's queues.
+constexpr std::uint32_t kMainQueue = 0;
+constexpr std::uint32_t kBulkQueue = 1;
+constexpr loop::Token kBulkToken{loop::Token::Kind::kLink, kBulkQueue, 0};
 const Clock kMonotonic;
 
 }  // namespace
@@ -29,6 +35,7 @@ class Worker::Core {
         datagrams_(context_),
         ingress_(context_, tcp_, datagrams_) {
     CORDON_CHECK(context_.poller.add(link.poll_fd(), kLinkEvents, {loop::Token::Kind::kLink}));
+    if (link.bulk_fd() >= 0) CORDON_CHECK(context_.poller.add(link.bulk_fd(), kLinkEvents, kBulkToken));
     if (link.wake_fd() >= 0)
       CORDON_CHECK(context_.poller.add(link.wake_fd(), EPOLLIN | EPOLLET, {loop::Token::Kind::kLink}));
   }
@@ -55,9 +62,9 @@ class Worker::Core {
   };
   [[nodiscard]] base::Duration patience(base::Duration max_wait) const;
   void dispatch(const epoll_event& event);
-  void on_link(std::uint32_t events);
+  void on_link(std::uint32_t events, std::uint32_t queue);
   void on_flow(loop::Token token, std::uint32_t events);
-  void run_ready();
+  void run_ready(std::uint32_t waiting);
   void run_flow(std::uint32_t slot);
   void on_timer(std::uint32_t slot);
   void trim();
@@ -92,10 +99,18 @@ void Worker::Core::run_once(base::Duration max_wait) {
   if (events.empty() && trim_due_ && woken - context_.now >= kTrimAfter) trim();
   context_.now = woken;
   trim_due_ = trim_due_ || !events.empty();
-  for (const epoll_event& event : events) dispatch(event);
-  if (passed_on) on_link(0);
-  run_ready();
+  const std::uint32_t waiting = context_.ready.size();
+  std::optional<std::uint32_t> bulk;
+  for (const epoll_event& event : events) {
+    if (loop::Token::unpack(event.data.u64) == kBulkToken)
+      bulk = event.events;  // after all others
+    else
+      dispatch(event);
+  }
+  if (passed_on) on_link(0, kMainQueue);
+  run_ready(waiting);
   tcp_.transmit_dirty();
+  if (bulk) on_link(*bulk, kBulkQueue);
   context_.table.end_turn();
   context_.link.flush();
 }
@@ -114,7 +129,7 @@ base::Duration Worker::Core::patience(base::Duration max_wait) const {
 void Worker::Core::dispatch(const epoll_event& event) {
   const auto token = loop::Token::unpack(event.data.u64);
   switch (token.kind) {
-    case loop::Token::Kind::kLink: return on_link(event.events);
+    case loop::Token::Kind::kLink: return on_link(event.events, token.slot);
     case loop::Token::Kind::kFlow: return on_flow(token, event.events);
     case loop::Token::Kind::kSource: {
       const Source& source = sources_[token.slot];
@@ -127,8 +142,11 @@ void Worker::Core::dispatch(const epoll_event& event) {
 
 // One batch a turn: level-triggered, so what is left is reported again, and host sockets get their turn in
 // between.
-void Worker::Core::on_link(std::uint32_t events) {
-  const std::size_t n = context_.link.receive(frames_);
+void Worker::Core::on_link(std::uint32_t events, std::uint32_t queue) {
+  const std::size_t n =
+      queue == kBulkQueue
+          ? context_.link.receive_bulk(std::span(frames_).first(context_.shared() ? kSharedFrames : kFrames))
+          : context_.link.receive(frames_);
   for (std::size_t i = 0; i < n; ++i) ingress_.on_frame(frames_[i]);
   datagrams_.end_batch();
   tcp_.end_batch();
@@ -138,17 +156,22 @@ void Worker::Core::on_link(std::uint32_t events) {
 void Worker::Core::on_flow(loop::Token token, std::uint32_t events) {
   if (!context_.table.live({token.slot, token.generation}) || !context_.open(token.slot))
     return context_.counters.add(Counter::kStaleEvents);
+  context_.note_active(token.slot);
   if (is_tcp(token.slot))
     tcp_.on_events(token.slot, events);
   else
     datagrams_.on_events(token.slot, events);
 }
 
-void Worker::Core::run_ready() {
+// The first `waiting` of the ready list have had a turn already: behind those who have just come.
+void Worker::Core::run_ready(std::uint32_t waiting) {
+  const std::uint32_t behind = waiting;
+  for (; waiting > 0; --waiting) context_.ready.push(*context_.ready.pop());
   if (context_.ring_pool.used() < context_.ring_pool.total())
     while (const auto slot = context_.starved.pop()) context_.ready.push(*slot);
   // Those that push themselves again have used up this turn's budget.
   for (std::uint32_t n = context_.ready.size(); n > 0; --n) {
+    if (n == behind) tcp_.transmit_dirty();
     run_flow(*context_.ready.pop());
   }
 }
