@@ -104,6 +104,7 @@ base::Result<bool> Broker::turn(int wait_ms) {
     if (std::exchange(lanes_[lane].readable, false)) on_channel(lane, now);
   if (!finished_.empty()) check_finished(now);
   if (arrived) serve_inbound(now);
+  end_sockets();
   tick(now);
   if (review_due()) review(now);
   if (inbound_) watch_inbound(now);

@@ -113,6 +113,14 @@ class Broker {
     bool readable = false;  // in this turn
   };
 
+  // Closed by the guest: the socket's end waits for the end of the turn.
+  struct Ended {
+    base::Fd socket;
+    flow::Protocol protocol;
+    net::Family family;
+    flow::CloseHow how;
+  };
+
   // broker.cc: the loop and its sources
   base::Result<void> watch(int fd, std::uint32_t events, std::uint64_t data);
   [[nodiscard]] static std::optional<std::uint32_t> lane_of_source(std::uint32_t source);
@@ -138,6 +146,8 @@ class Broker {
   void second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant now);
   void refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& verdict, Cut why, base::Instant now);
   void on_close(const FlowClose& close, base::Instant now);
+  void end_later(BrokerFlow& flow, flow::CloseHow how);
+  void end_sockets();
   void stop_waiting(BrokerFlow& flow);
   void time_out(base::Instant now);
   void cut_all(base::Instant now);
@@ -206,6 +216,7 @@ class Broker {
   std::array<base::Fd, 2> datagram_offload_;
   BrokerTable table_;
   std::vector<flow::Id> finished_;  // have an outcome, wait for the second check at the end of the turn
+  std::vector<Ended> ended_;
   std::vector<int> port_sockets_;   // scratch
   std::optional<Inbound> inbound_;  // nothing is published: none
   BrokerCounters counters_;

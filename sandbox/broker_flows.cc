@@ -68,6 +68,7 @@ void Broker::open_flow(flow::Id id, const flow::Tuple& tuple, const Verdict& ver
   flow.bind_interface = verdict.bind_interface;
   flow.started = now;
   flow.socket = std::move(opened.socket);
+  flow.peer_seen = opened.peer_seen;
   flow.state = State::kConnecting;
   adopt(flow, verdict, judge_.epoch());
   keep_account(flow, verdict);
@@ -129,7 +130,8 @@ void Broker::refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& ve
   judge_.on_cut(view(flow), verdict, why, false, false, now);
   // Nothing was sent; the service sees a reset at most.
   if (flow.socket.valid())
-    end_socket(std::move(flow.socket), flow.tuple, flow.dial.address.family(), flow::CloseHow::kReset);
+    end_socket(std::move(flow.socket), flow.tuple.protocol, flow.dial.address.family(),
+               flow::CloseHow::kReset);
   answer({{slot, flow.generation}, Answer::Kind::kRefuse, verdict.how, 0});
   forget(slot);
 }
@@ -151,7 +153,7 @@ void Broker::second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant no
     forget(slot);
     return;
   }
-  const SocketFacts facts = look_at(flow.socket.get(), flow.dial.address.family());
+  const SocketFacts facts = look_at(flow.socket.get(), flow.dial.address.family(), !flow.peer_seen);
   if (!flow.local_service) {
     Verdict verdict;
     verdict.dial = flow.dial;
@@ -159,7 +161,7 @@ void Broker::second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant no
     verdict.scope_id = flow.scope_id;
     verdict.token = flow.token;
     // An echo socket has no remote port, and the kernel then tells no peer.
-    const bool elsewhere = flow.tuple.protocol != flow::Protocol::kIcmpEcho &&
+    const bool elsewhere = flow.tuple.protocol != flow::Protocol::kIcmpEcho && !flow.peer_seen &&
                            (!facts.peer || facts.peer->address != flow.dial.address);
     const bool itself = !facts.local || facts.local->address == flow.dial.address;
     if (elsewhere || itself ||
@@ -193,7 +195,7 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
       measure(*flow);
       if (flow->metered && flow->tuple.protocol != flow::Protocol::kTcp)
         judge_.on_volume(flow->account, close.volumes.bytes_from_guest + close.volumes.bytes_to_guest);
-      end_socket(std::move(flow->socket), flow->tuple, flow->dial.address.family(), close.how);
+      end_later(*flow, close.how);
       judge_.on_ended(view(*flow), close.reason, close.volumes, now);
       break;
     case State::kAwaitingClose:
@@ -203,6 +205,19 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
     case State::kFree: return;
   }
   forget(close.id.slot);
+}
+
+// Ending a socket takes half as long as opening one, and nobody waits for it: whoever asked for a flow in the
+// same batch goes first. Not so for datagram sockets, whose port the next flow may want.
+void Broker::end_later(BrokerFlow& flow, flow::CloseHow how) {
+  constexpr std::size_t kMost = 32;  // below the descriptor reserve
+  ended_.push_back({std::move(flow.socket), flow.tuple.protocol, flow.dial.address.family(), how});
+  if (flow.tuple.protocol != flow::Protocol::kTcp || ended_.size() >= kMost) end_sockets();
+}
+
+void Broker::end_sockets() {
+  for (Ended& ended : ended_) end_socket(std::move(ended.socket), ended.protocol, ended.family, ended.how);
+  ended_.clear();
 }
 
 void Broker::time_out(base::Instant now) {

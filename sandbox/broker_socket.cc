@@ -140,6 +140,13 @@ void set_stream_options(int fd) {
   set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
+std::optional<net::Endpoint> peer_of(int fd) {
+  net::SockAddr name;
+  name.length = sizeof name.storage;
+  if (::getpeername(fd, &name.generic, &name.length) != 0) return std::nullopt;
+  return net::from_sockaddr(name);
+}
+
 }  // namespace
 
 OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::span<const int> same_port) {
@@ -166,8 +173,16 @@ OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::
     out.kept_port = keep_port(fd.get(), tuple, family, same_port);
   }
   out.error = connect_to(fd.get(), verdict.dial, verdict.scope_id);
-  // A handshake with a near peer is often over before the call returns, and is then seen without epoll.
-  if (out.error == EINPROGRESS) out.error = connect_outcome(fd.get(), verdict.dial, verdict.scope_id);
+  // A handshake with a near peer is often over before the call returns, and is then seen without epoll: the
+  // kernel names no peer before that.
+  if (out.error == EINPROGRESS) {
+    if (const auto peer = peer_of(fd.get()); !peer) {
+      out.error = connect_outcome(fd.get(), verdict.dial, verdict.scope_id);
+    } else if (peer->address == verdict.dial.address) {
+      out.error = 0;
+      out.peer_seen = true;
+    }
+  }
   out.socket = std::move(fd);
   return out;
 }
@@ -214,13 +229,12 @@ int connect_outcome(int socket, const net::Endpoint& dial, std::uint32_t scope_i
   return error == EISCONN ? 0 : error;
 }
 
-SocketFacts look_at(int socket, net::Family family) {
+SocketFacts look_at(int socket, net::Family family, bool ask_peer) {
   SocketFacts out;
   net::SockAddr name;
   name.length = sizeof name.storage;
   if (::getsockname(socket, &name.generic, &name.length) == 0) out.local = net::from_sockaddr(name);
-  name.length = sizeof name.storage;
-  if (::getpeername(socket, &name.generic, &name.length) == 0) out.peer = net::from_sockaddr(name);
+  if (ask_peer) out.peer = peer_of(socket);
   int mtu = 0;
   socklen_t size = sizeof mtu;
   const bool v6 = family == net::Family::kIpv6;
@@ -243,18 +257,18 @@ void cut_socket(int socket, flow::Protocol protocol) {
   ::shutdown(socket, SHUT_RDWR);
 }
 
-void end_socket(base::Fd socket, const flow::Tuple& tuple, net::Family family, flow::CloseHow how) {
+void end_socket(base::Fd socket, flow::Protocol protocol, net::Family family, flow::CloseHow how) {
   // The other holder may have kept its descriptor: closing ours alone would leave it a socket nobody watches.
-  const bool tcp = tuple.protocol == flow::Protocol::kTcp;
-  if (tuple.protocol == flow::Protocol::kUdp && strand(socket.get(), family)) return;
-  if (!tcp || how == flow::CloseHow::kReset) {
-    cut_socket(socket.get(), tuple.protocol);
+  if (protocol == flow::Protocol::kUdp && strand(socket.get(), family)) return;
+  if (protocol != flow::Protocol::kTcp || how == flow::CloseHow::kReset) {
+    cut_socket(socket.get(), protocol);
     return;
   }
-  // It may also have set a lingering close, which would make ours wait.
+  // ENOTCONN: both ends have closed already (TCP_CLOSE), and then close() never waits.
+  if (::shutdown(socket.get(), SHUT_RDWR) != 0) return;
+  // The other holder may also have set a lingering close, which would make ours wait.
   const linger none{0, 0};
   ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
-  ::shutdown(socket.get(), SHUT_RDWR);
 }
 
 flow::RefuseHow refusal_for(int error) {

@@ -18,6 +18,7 @@ struct OpenedSocket {
   base::Fd socket;  // invalid: socket() or an option failed, see error
   int error = 0;    // errno; EINPROGRESS: the handshake is under way; 0: connected
   bool kept_port = false;
+  bool peer_seen = false;  // connected, and the kernel names the peer that was dialled
 };
 
 // Opens, sets all options, binds to the verdict's interface and connects. UDP and echo try to keep the
@@ -53,13 +54,14 @@ struct SocketFacts {
   std::optional<net::Endpoint> peer;
   std::uint32_t path_mtu = 0;
 };
-[[nodiscard]] SocketFacts look_at(int socket, net::Family family);
+// A connection's peer cannot change, so one that open_socket() has seen need not be asked for again.
+[[nodiscard]] SocketFacts look_at(int socket, net::Family family, bool ask_peer);
 
 // After this nothing leaves by the socket and nothing more arrives, whoever else holds it. TCP: the peer gets
 // a reset, what was queued is gone.
 void cut_socket(int socket, flow::Protocol protocol);
 // The flow's regular end. Graceful TCP: what was queued still goes out, then FIN.
-void end_socket(base::Fd socket, const flow::Tuple& tuple, net::Family family, flow::CloseHow how);
+void end_socket(base::Fd socket, flow::Protocol protocol, net::Family family, flow::CloseHow how);
 
 // What a guest sees for a failed connect().
 [[nodiscard]] flow::RefuseHow refusal_for(int error);

@@ -64,6 +64,7 @@ struct BrokerFlow {
   State state = State::kFree;
   bool local_service = false;
   bool kept_port = false;
+  bool peer_seen = false;    // OpenedSocket::peer_seen
   bool grant_waits = false;  // the channel was full
   bool metered = false;      // Verdict::metered
   bool moved = false;        // kAwaitingClose: not because anything was denied
