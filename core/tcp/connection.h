@@ -248,6 +248,7 @@ class Connection {
   void end_with_reset(Actions& actions);
   void on_guest_reset(Actions& actions);
 
+  static constexpr base::Duration kDelayedAck = std::chrono::milliseconds{10};
   static constexpr std::size_t kHeldRanges = 4;
   static constexpr std::size_t kSackedRanges = 8;
 

@@ -16,10 +16,16 @@ void Connection::take_guest_fin(Actions& actions, base::Instant now) {
   rcv_nxt_ += 1U;
   if (rcv_adv_.before(rcv_nxt_)) rcv_adv_ = rcv_nxt_;  // a FIN needs no window
   guest_fin_ = true;
-  held_.clear();  // text behind a FIN: nonsense
-  ack_now();
+  const bool nonsense = !held_.empty();  // text behind a FIN
+  held_.clear();
   actions.shutdown_host_write = true;
-  if (state_ == State::kEstablished) return enter(State::kGuestClosed);
+  if (state_ == State::kEstablished) {
+    if (nonsense) ack_now();
+    // The remote end mostly closes at once, and its FIN takes the ACK along.
+    if (ack_deadline_ == base::Instant::never()) ack_deadline_ = now + kDelayedAck;
+    return enter(State::kGuestClosed);
+  }
+  ack_now();
   if (!fin_acked_) return enter(State::kBothClosed);
   enter(State::kTimeWait);
   life_deadline_ = now + kTimeWaitSpan;

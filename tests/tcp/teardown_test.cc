@@ -10,9 +10,11 @@ TEST_CASE("tcp: the guest closes first, the host answers on and closes") {
   t.guest_sends(s);
   CHECK(t.actions.shutdown_host_write);
   CHECK(t.tcp.state() == State::kGuestClosed);
-  CHECK(t.expect().ack == t.guest(11));
+  t.expect_nothing();  // the ACK of the FIN waits a moment for something to ride on
   t.host_sends(5000);
-  CHECK(t.expect().payload == 5000);
+  const Transmit reply = t.expect();
+  CHECK(reply.payload == 5000);
+  CHECK(reply.ack == t.guest(11));
   t.guest_sends(t.text(11, 0, 5000));
   t.host_closes();
   CHECK(t.expect().fin);
@@ -22,6 +24,18 @@ TEST_CASE("tcp: the guest closes first, the host answers on and closes") {
   CHECK(t.actions.end);
   CHECK_FALSE(t.actions.reset_host);
   t.expect_nothing();
+}
+
+TEST_CASE("tcp: a FIN of the guest that nothing follows is acknowledged after 10 ms") {
+  Talk t = established();
+  t.guest_sends(t.fin(0));
+  t.expect_nothing();
+  CHECK(t.wait(std::chrono::milliseconds{9}).empty());
+  const auto late = t.wait(std::chrono::milliseconds{1});
+  REQUIRE(late.size() == 1);
+  CHECK(late[0].ack == t.guest(1));
+  CHECK(late[0].payload == 0);
+  CHECK(t.wait(std::chrono::seconds{1}).empty());
 }
 
 TEST_CASE("tcp: the host closes first, the guest sends on and closes, TIME-WAIT for half a second") {
