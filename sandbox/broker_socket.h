@@ -55,7 +55,7 @@ struct SocketFacts {
   std::uint32_t path_mtu = 0;
 };
 // A connection's peer cannot change, so one that open_socket() has seen need not be asked for again.
-[[nodiscard]] SocketFacts look_at(int socket, net::Family family, bool ask_peer);
+[[nodiscard]] SocketFacts look_at(int socket, net::Family family, bool ask_peer = true);
 
 // After this nothing leaves by the socket and nothing more arrives, whoever else holds it. TCP: the peer gets
 // a reset, what was queued is gone.

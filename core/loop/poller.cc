@@ -33,29 +33,30 @@ bool Poller::modify(int fd, std::uint32_t events, Token token) {
 
 void Poller::remove(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-int Poller::look(int timeout_ms) {
+std::span<const epoll_event> Poller::look(int timeout_ms) {
   const int n = ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()), timeout_ms);
-  return std::max(n, 0);  // EINTR is an empty turn
+  // EINTR is an empty turn.
+  return std::span<const epoll_event>(events_).first(static_cast<std::size_t>(std::max(n, 0)));
 }
 
-std::span<const epoll_event> Poller::wait(base::Duration timeout) {
-  const auto found = [this](int n) {
-    return std::span<const epoll_event>(events_).first(static_cast<std::size_t>(n));
-  };
-  if (timeout <= base::Duration::zero()) return found(look(0));
-  const base::Instant start = base::monotonic_now();
-  if (window_ > base::Duration::zero()) {
-    const base::Duration spin = std::min(window_, timeout);
-    do {
-      if (const int n = look(0); n > 0) return found(n);
-    } while (base::monotonic_now() - start < spin);
-  }
-  const int n = look(to_milliseconds(timeout));
-  if (base::monotonic_now() - start <= longest_)
+std::span<const epoll_event> Poller::spin(base::Duration timeout) {
+  if (timeout <= base::Duration::zero()) return look(0);
+  began_ = base::monotonic_now();
+  if (!busy()) return {};
+  const base::Duration longest = std::min(window_, timeout);
+  do {
+    if (const auto found = look(0); !found.empty()) return found;
+  } while (base::monotonic_now() - began_ < longest);
+  return {};
+}
+
+std::span<const epoll_event> Poller::sleep(base::Duration timeout) {
+  const auto found = look(to_milliseconds(timeout));
+  if (base::monotonic_now() - began_ <= longest_)
     window_ = std::clamp(window_ * 2, std::min(kFirstWindow, longest_), longest_);
   else
     window_ = window_ / 2 < kFirstWindow ? base::Duration::zero() : window_ / 2;
-  return found(n);
+  return found;
 }
 
 }  // namespace cordon::loop

@@ -48,15 +48,24 @@ class Poller {
   void remove(int fd);
 
   // Events of one turn, valid until the next call. `timeout` zero: only look.
-  [[nodiscard]] std::span<const epoll_event> wait(base::Duration timeout);
+  [[nodiscard]] std::span<const epoll_event> wait(base::Duration timeout) {
+    const auto found = spin(timeout);
+    return found.empty() && timeout > base::Duration::zero() ? sleep(timeout) : found;
+  }
+  // The two halves of wait(), for who has something to do before it sleeps.
+  [[nodiscard]] std::span<const epoll_event> spin(base::Duration timeout);
+  [[nodiscard]] std::span<const epoll_event> sleep(base::Duration timeout);
+  // Traffic is so dense that the next spin will probably find some.
+  [[nodiscard]] bool busy() const { return window_ > base::Duration::zero(); }
 
  private:
   static constexpr std::size_t kEvents = 256;
-  int look(int timeout_ms);
+  std::span<const epoll_event> look(int timeout_ms);
 
   base::Fd epoll_;
   base::Duration longest_;
   base::Duration window_{};
+  base::Instant began_;  // the spin before the sleep
   std::array<epoll_event, kEvents> events_;
 };
 

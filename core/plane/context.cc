@@ -39,6 +39,7 @@ Context::Context(const WorkerConfig& worker_config, link::Link& the_link, flow::
       ready(config.limits.flows),
       starved(config.limits.flows),
       gate_waiting(config.limits.flows),
+      closes_(config.limits.flows),
       declines_(kMaxDeclines) {}
 
 Context::~Context() {
@@ -62,6 +63,7 @@ void Context::ask(std::uint32_t slot) {
     counters.add(Counter::kGateBusy);
     gate_waiting.push(slot);
   }
+  tell_closes();
 }
 
 void Context::claim(std::uint32_t slot, std::uint32_t offer) {
@@ -82,12 +84,19 @@ void Context::decline(std::uint32_t offer) {
   declines_[(first_decline_ + waiting_declines_++) % kMaxDeclines] = offer;
 }
 
-bool Context::attach(std::uint32_t slot, base::Fd socket, std::uint32_t events) {
+void Context::adopt(std::uint32_t slot, base::Fd socket) {
+  flows[slot].phase = Phase::kOpen;
+  flows[slot].socket = std::move(socket);
+}
+
+bool Context::watch(std::uint32_t slot, std::uint32_t events) {
   const flow::Id id = table.id(slot);
-  FlowCommon& flow = flows[slot];
-  flow.phase = Phase::kOpen;
-  flow.socket = std::move(socket);
-  return poller.add(flow.socket.get(), events, {loop::Token::Kind::kFlow, id.slot, id.generation});
+  return poller.add(flows[slot].socket.get(), events, {loop::Token::Kind::kFlow, id.slot, id.generation});
+}
+
+bool Context::attach(std::uint32_t slot, base::Fd socket, std::uint32_t events) {
+  adopt(slot, std::move(socket));
+  return watch(slot, events);
 }
 
 void Context::close_slot(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason) {
@@ -102,9 +111,17 @@ void Context::close_slot(std::uint32_t slot, flow::CloseHow how, flow::EndReason
   flow.phase = Phase::kClosing;
   flow.how = how;
   flow.reason = reason;
-  if (!gate_waiting.empty() || !tell_gate(slot)) {
+  if (closes_.empty()) closes_due_ = now + kHoldCloses;
+  closes_.push(slot);
+  if (!poller.busy() || closes_.size() >= kMostCloses) tell_closes();
+}
+
+void Context::tell_closes() {
+  while (const auto slot = closes_.pop()) {
+    if (!table.live(table.id(*slot)) || flows[*slot].phase != Phase::kClosing) continue;
+    if (gate_waiting.empty() && tell_gate(*slot)) continue;
     counters.add(Counter::kGateBusy);
-    gate_waiting.push(slot);
+    gate_waiting.push(*slot);
   }
 }
 

@@ -63,6 +63,9 @@ class Context {
   void ask(std::uint32_t slot);
   // The socket arrived: registers it for `events`. False: epoll refused it.
   [[nodiscard]] bool attach(std::uint32_t slot, base::Fd socket, std::uint32_t events);
+  // The same in two steps.
+  void adopt(std::uint32_t slot, base::Fd socket);
+  [[nodiscard]] bool watch(std::uint32_t slot, std::uint32_t events);
   // A flow from outside: tells the gate that `slot` is its name from now on.
   void claim(std::uint32_t slot, std::uint32_t offer);
   void decline(std::uint32_t offer);
@@ -87,6 +90,10 @@ class Context {
   void close_slot(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason);
   // Frees a slot the gate knows nothing of (any more): a refused flow.
   void free_slot(std::uint32_t slot);
+  // Closes leave together: with the next request, when nothing happens any more, or after a moment. A close
+  // of its own costs the broker a wake-up, and nobody waits for it.
+  void tell_closes();
+  [[nodiscard]] bool closes_overdue() const { return !closes_.empty() && now >= closes_due_; }
   void retry_gate();
   [[nodiscard]] bool open(std::uint32_t slot) const { return flows[slot].phase == Phase::kOpen; }
 
@@ -145,6 +152,11 @@ class Context {
   bool tell_gate(std::uint32_t slot);
   std::uint32_t active_slot_ = UINT32_MAX;
   base::Instant shared_until_;
+
+  static constexpr base::Duration kHoldCloses = std::chrono::milliseconds{1};
+  static constexpr std::uint32_t kMostCloses = 32;
+  SlotList closes_;
+  base::Instant closes_due_;
 
   // Declined offers that wait for room in the channel. The channel itself holds fewer messages than this.
   static constexpr std::uint32_t kMaxDeclines = 4096;

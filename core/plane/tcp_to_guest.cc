@@ -24,10 +24,15 @@ constexpr base::Duration kLinger =
 void TcpDriver::on_grant(std::uint32_t slot, base::Fd socket, std::uint32_t ring_limit) {
   Flow& flow = flows_[slot];
   if (ring_limit > 0) flow.ring_limit = std::min(ring_limit, context_.config.limits.ring_per_flow);
-  const bool attached = context_.attach(slot, std::move(socket), EPOLLIN | EPOLLRDHUP | EPOLLET);
+  const flow::Id id = context_.table.id(slot);
+  context_.adopt(slot, std::move(socket));
   if (flow.dscp != 0) set_dscp(slot, flow.dscp);
-  apply(slot,
-        attached ? flow.connection.on_granted(context_.now) : flow.connection.on_host_error(context_.now));
+  apply(slot, flow.connection.on_granted(context_.now));
+  // The SYN-ACK first: the guest goes on while the socket is registered, and a registration tells what is
+  // there already.
+  if (!context_.link_blocked) transmit(slot);
+  if (context_.table.live(id) && context_.open(slot) && !context_.watch(slot, EPOLLIN | EPOLLRDHUP | EPOLLET))
+    apply(slot, flow.connection.on_host_error(context_.now));
 }
 
 void TcpDriver::set_dscp(std::uint32_t slot, std::uint8_t traffic_class) {

@@ -61,6 +61,7 @@ class Worker::Core {
     PollHandler* handler = nullptr;
   };
   [[nodiscard]] base::Duration patience(base::Duration max_wait) const;
+  std::span<const epoll_event> look(base::Duration wait);
   void dispatch(const epoll_event& event);
   void on_link(std::uint32_t events, std::uint32_t queue);
   void on_flow(loop::Token token, std::uint32_t events);
@@ -93,11 +94,12 @@ void Worker::Core::run_once(base::Duration max_wait) {
   tcp_.transmit_dirty();
   const base::Duration wait = patience(max_wait);
   const bool passed_on = context_.link.before_wait(wait > base::Duration::zero());
-  const auto events = context_.poller.wait(passed_on ? base::Duration::zero() : wait);
+  const auto events = look(passed_on ? base::Duration::zero() : wait);
   context_.link.after_wait();
   const base::Instant woken = clock_.now();
   if (events.empty() && trim_due_ && woken - context_.now >= kTrimAfter) trim();
   context_.now = woken;
+  if (context_.closes_overdue()) context_.tell_closes();
   trim_due_ = trim_due_ || !events.empty();
   const std::uint32_t waiting = context_.ready.size();
   std::optional<std::uint32_t> bulk;
@@ -113,6 +115,13 @@ void Worker::Core::run_once(base::Duration max_wait) {
   if (bulk) on_link(*bulk, kBulkQueue);
   context_.table.end_turn();
   context_.link.flush();
+}
+
+std::span<const epoll_event> Worker::Core::look(base::Duration wait) {
+  const auto events = context_.poller.spin(wait);
+  if (!events.empty() || wait <= base::Duration::zero()) return events;
+  context_.tell_closes();
+  return context_.poller.sleep(wait);
 }
 
 base::Duration Worker::Core::patience(base::Duration max_wait) const {

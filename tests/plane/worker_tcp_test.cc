@@ -132,7 +132,6 @@ TEST_CASE("plane tcp: half close in both directions ends gracefully with the vol
   REQUIRE(::send(guest.host.get(), "reply", 5, 0) == 5);
   guest.host.reset();
   world.turn(3);
-  world.link.output.pop_front();  // ACK of the FIN
   std::string got;
   while (!world.link.output.empty()) {
     const SeenTcp seen = world.take_tcp();
@@ -258,4 +257,34 @@ TEST_CASE("plane tcp: a bulk flow does not starve another one") {
   }
   CHECK(seen);
   CHECK(before <= (32U << 10U) + 4);
+}
+
+TEST_CASE("plane tcp: while traffic is dense a close waits for the next request, or for a lull") {
+  for (const bool lull : {false, true}) {
+    CAPTURE(lull);
+    WorkerConfig c = config();
+    c.busy_poll.longest = 10s;
+    World world(c);
+    GuestTcp guest(world);
+    guest.connect();
+    // A sleep that ends at once is what makes the poller busy.
+    guest.queue(bytes_of("x"));
+    world.worker.run_once(1s);
+    wire::TcpFields f;
+    f.seq = guest.seq;
+    f.ack = guest.ack;
+    f.flags.rst = f.flags.ack = true;
+    world.link.from_guest(tcp_frame(guest.t, f));
+    world.turn();
+    CHECK(world.gate.closes.empty());
+    if (lull) {
+      world.worker.run_once(1ms);
+    } else {
+      GuestTcp next(world, 40001);
+      next.syn();
+      CHECK(world.gate.requests.size() == 2);
+    }
+    REQUIRE(world.gate.closes.size() == 1);
+    CHECK(world.gate.closes[0].how == flow::CloseHow::kReset);
+  }
 }
