@@ -8,6 +8,7 @@
 
 #include "core/icmp/echo.h"
 #include "core/icmp/errors.h"
+#include "core/icmp/guest_error.h"
 #include "core/lan/responder.h"
 #include "core/wire/checksum.h"
 #include "core/wire/describe.h"
@@ -74,6 +75,7 @@ void try_l4(const wire::Packet& packet) {
     require_inside(packet.l4, echo->payload);
     static_cast<void>(icmp::echo_tuple(packet, *echo));
   }
+  static_cast<void>(icmp::parse_guest_error(packet));
   static_cast<void>(icmp::parse_host_echo(packet.source.family(), packet.l4));
   static_cast<void>(wire::NdpView::parse(packet));
 }

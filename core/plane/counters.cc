@@ -8,6 +8,7 @@ std::string_view name(Counter counter) {
     case Counter::kToTcpFlow: return "to_tcp_flow";
     case Counter::kToUdpFlow: return "to_udp_flow";
     case Counter::kToIcmpFlow: return "to_icmp_flow";
+    case Counter::kGuestErrors: return "guest_errors";
     case Counter::kAnsweredLocally: return "answered_locally";
     case Counter::kNewFlow: return "new_flow";
     case Counter::kStraySegment: return "stray_segment";

@@ -15,6 +15,7 @@ enum class Counter : std::uint8_t {
   kToTcpFlow,        // handed to a TCP machine
   kToUdpFlow,        // forwarded to (or queued for) a UDP socket
   kToIcmpFlow,       // echo request forwarded to (or queued for) a ping socket
+  kGuestErrors,      // ICMP error of the guest about a packet of ours: heeded
   kAnsweredLocally,  // ARP, neighbour discovery, DHCP, gateway echo
   kNewFlow,          // first packet of a flow: asked the gate
   kStraySegment,     // TCP without a flow: answered by RST or ignored

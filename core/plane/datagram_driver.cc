@@ -132,7 +132,8 @@ std::optional<std::uint32_t> DatagramDriver::open_flow(const flow::Tuple& tuple)
                                     : v6                                   ? wire::IpProtocol::kIcmpv6
                                                                            : wire::IpProtocol::kIcmp;
   std::construct_at(&flows_[*slot], Flow{.frame = context_.frame_template(tuple, protocol),
-                                         .activity = udp::Activity(context_.now)});
+                                         .activity = udp::Activity(context_.now),
+                                         .guest_mtu = context_.config.lan.mtu});
   context_.timers.arm(*slot, flows_[*slot].activity.deadline(limits_for(*slot)));
   return slot;
 }

@@ -17,6 +17,7 @@
 #include <optional>
 
 #include "core/icmp/echo.h"
+#include "core/icmp/guest_error.h"
 #include "core/plane/context.h"
 #include "core/udp/activity.h"
 
@@ -44,6 +45,7 @@ class DatagramDriver {
   // One more datagram of such a flow that did not come by its socket.
   void on_late_datagram(std::uint32_t slot, base::Bytes payload);
   void on_revoke(std::uint32_t slot, flow::RefuseHow how);
+  void on_guest_error(std::uint32_t slot, const icmp::GuestError& error);
   void on_events(std::uint32_t slot, std::uint32_t events);
   void on_ready(std::uint32_t slot);
   void on_timer(std::uint32_t slot);
@@ -61,6 +63,7 @@ class DatagramDriver {
     std::uint8_t hop_limit = 0;      // the socket's TTL now; 0: never set
     std::uint8_t traffic_class = 0;  // the socket's now
     bool readable = false;
+    std::uint16_t guest_mtu;     // towards the guest
     std::uint32_t path_mtu = 0;  // towards the remote; 0: unknown
   };
   // What of a packet's IP header goes on with its datagram.

@@ -51,6 +51,14 @@ void DatagramDriver::set_marks(std::uint32_t slot, Marks marks) {
   }
 }
 
+// A link behind the guest is narrower than the guest's own: its datagrams are cut for that one. For the
+// flow's life; a port that is unreachable says nothing about the next datagram.
+void DatagramDriver::on_guest_error(std::uint32_t slot, const icmp::GuestError& error) {
+  if (error.kind != icmp::GuestError::Kind::kTooBig) return;
+  Flow& flow = flows_[slot];
+  flow.guest_mtu = std::min(flow.guest_mtu, error.mtu);
+}
+
 // `known`: the beginning of the payload, for the error's quote.
 bool DatagramDriver::too_long(std::uint32_t slot, base::Bytes known, std::size_t length,
                               std::uint16_t sequence) {

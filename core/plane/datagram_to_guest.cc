@@ -127,8 +127,7 @@ void DatagramDriver::to_guest(std::uint32_t slot, base::Bytes data, std::size_t 
     flush_to_guest();
     flow.frame.set_marks(kHopLimit, traffic_class);
   }
-  const std::size_t room =
-      context_.config.lan.mtu - context_.ip_header(context_.table.tuple(slot)) - kUdpHeader;
+  const std::size_t room = flow.guest_mtu - context_.ip_header(context_.table.tuple(slot)) - kUdpHeader;
   const std::size_t most = flow.frame.max_l4_length() - kUdpHeader;
   do {
     const base::Bytes piece = data.first(std::min(size, data.size()));
@@ -177,7 +176,7 @@ void DatagramDriver::send_fragments(Flow& flow, base::Bytes payload) {
   if (payload.size() + kUdpHeader > flow.frame.max_fragmented_l4_length())
     return context_.counters.add(Counter::kLinkDropped);
   context_.counters.add(Counter::kFragmentsToGuest);
-  udp::Fragments fragments(flow.frame, payload, context_.config.lan.mtu, ++fragment_id_);
+  udp::Fragments fragments(flow.frame, payload, flow.guest_mtu, ++fragment_id_);
   std::array<std::byte, wire::kMaxHeaders> headers;
   while (const auto fragment = fragments.next(headers)) {
     const std::array<iovec, 2> parts{

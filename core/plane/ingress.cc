@@ -202,10 +202,22 @@ Counter Ingress::on_answer(net::MacAddress source, const lan::Answer& answer, la
 Counter Ingress::on_icmp(const wire::Packet& packet) {
   const auto echo = icmp::parse_echo(packet);
   if (!echo)
-    return echo.error() == wire::ParseError::kIcmpNotEcho ? Counter::kDropProtocol : Counter::kDropMalformed;
+    return echo.error() == wire::ParseError::kIcmpNotEcho ? on_guest_error(packet) : Counter::kDropMalformed;
   if (!echo->request) return Counter::kDropProtocol;
   if (lan::is_local(context_.config.lan, packet.destination)) return answer_echo(packet, *echo);
   return datagrams_.on_echo(packet, *echo);
+}
+
+Counter Ingress::on_guest_error(const wire::Packet& packet) {
+  const auto error = icmp::parse_guest_error(packet);
+  if (!error) return Counter::kDropProtocol;
+  const auto slot = context_.table.find(error->tuple);
+  if (!slot || !context_.open(*slot) || !guest_errors_.take(context_.now)) return Counter::kDropProtocol;
+  if (error->tuple.protocol == flow::Protocol::kTcp)
+    tcp_.on_guest_error(*slot, *error);
+  else
+    datagrams_.on_guest_error(*slot, *error);
+  return Counter::kGuestErrors;
 }
 
 // The gateway answers a ping itself: nothing leaves.

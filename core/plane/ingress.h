@@ -43,6 +43,7 @@ class Ingress {
   [[nodiscard]] std::optional<Counter> on_fragment(const wire::EthernetView& ethernet,
                                                    const wire::Packet& fragment);
   [[nodiscard]] Counter on_icmp(const wire::Packet& packet);
+  [[nodiscard]] Counter on_guest_error(const wire::Packet& packet);
   [[nodiscard]] Counter answer_echo(const wire::Packet& packet, const icmp::Echo& echo);
   void report_spoof(net::MacAddress mac, const flow::Tuple& tuple);
   [[nodiscard]] static std::uint64_t seed_of(const base::SipKey& key);
@@ -53,6 +54,7 @@ class Ingress {
   lan::Responder responder_;
   lan::SourceGuard sources_;
   wire::Reassembler reassembler_;
+  base::TokenBucket guest_errors_{10, 20};  // each may make a flow send again what it has in flight
 };
 
 }  // namespace cordon::plane

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "core/icmp/guest_error.h"
 #include "core/plane/context.h"
 #include "core/tcp/connection.h"
 #include "core/wire/packet.h"
@@ -43,6 +44,7 @@ class TcpDriver {
   // A connection from outside: opens it towards the guest. False: no room, nothing was taken from `inbound`.
   [[nodiscard]] bool on_inbound(flow::Inbound& inbound);
   void on_revoke(std::uint32_t slot);
+  void on_guest_error(std::uint32_t slot, const icmp::GuestError& error);
   void on_events(std::uint32_t slot, std::uint32_t events);
   // From the ready list: go on reading and writing.
   void on_ready(std::uint32_t slot);

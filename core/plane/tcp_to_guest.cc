@@ -75,6 +75,16 @@ void TcpDriver::on_revoke(std::uint32_t slot) {
   flow.ended = true;
 }
 
+void TcpDriver::on_guest_error(std::uint32_t slot, const icmp::GuestError& error) {
+  Flow& flow = flows_[slot];
+  if (flow.ended) return;
+  const net::SeqNum sequence{error.sequence};
+  if (error.kind == icmp::GuestError::Kind::kUnreachable)
+    return apply(slot, flow.connection.on_unreachable(sequence, context_.now));
+  const std::uint32_t headers = static_cast<std::uint32_t>(context_.ip_header(error.tuple)) + 20;
+  apply(slot, flow.connection.on_smaller_segments(sequence, error.mtu - headers, context_.now));
+}
+
 void TcpDriver::on_events(std::uint32_t slot, std::uint32_t events) {
   Flow& flow = flows_[slot];
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) flow.readable = true;

@@ -161,6 +161,11 @@ class Connection {
   // follows on_segment(); may make a window update due. Credit may shrink only by what is not promised (see
   // promised()); keep it >= 4096.
   Actions on_stash(std::uint32_t stashed, std::uint32_t credit, base::Instant now);
+  // --- the guest's ICMP errors; `sequence` is the quoted segment's and must be in flight (RFC 5927 4.1)
+  // A link behind the guest takes segments of `mss` bytes only: what is in flight goes again, in such ones.
+  Actions on_smaller_segments(net::SeqNum sequence, std::uint32_t mss, base::Instant now);
+  // Nobody there, or forbidden: hard only while our SYN waits (RFC 1122 4.2.3.9).
+  Actions on_unreachable(net::SeqNum sequence, base::Instant now);
   // --- policy or operator cut the flow: RST to the guest, end
   Actions on_revoked(base::Instant now);
   // --- time. on_timer() before deadline() does nothing, so a driver re-arms its wheel only when the deadline
@@ -207,6 +212,7 @@ class Connection {
   // handshake.cc
   void offer(const Config& config);
   void negotiate(const Segment& syn);
+  void limit_segments(std::uint32_t mss);
   bool on_handshake_segment(const Segment& segment, SegmentResult& result, base::Instant now);
   void on_answer_to_syn(const Segment& segment, SegmentResult& result, base::Instant now);
   void complete_handshake(const Segment& segment, std::uint32_t window, base::Instant now);
@@ -232,6 +238,7 @@ class Connection {
   void record_sack(const Segment& segment);
   void detect_loss();
   void on_retransmission_timeout(Actions& actions);
+  void go_back();
   // transmit.cc
   [[nodiscard]] std::optional<Plan> plan() const;
   [[nodiscard]] std::optional<Plan> plan_probe() const;

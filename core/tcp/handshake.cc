@@ -22,11 +22,15 @@ void Connection::offer(const Config& config) {
   rcv_shift_ = std::min(config.window_scale, kMaxScale);
 }
 
-void Connection::negotiate(const Segment& syn) {
-  const std::uint16_t theirs = syn.mss.value_or(0) == 0 ? mss_ : *syn.mss;
-  mss_ = std::clamp(theirs, kMinMss, our_mss_);
+void Connection::limit_segments(std::uint32_t mss) {
+  mss_ = static_cast<std::uint16_t>(std::max<std::uint32_t>(mss, kMinMss));
   // Whole segments only, at least one.
   max_super_ = std::max<std::uint32_t>(max_super_ / mss_ * mss_, mss_);
+}
+
+void Connection::negotiate(const Segment& syn) {
+  const std::uint16_t theirs = syn.mss.value_or(0) == 0 ? mss_ : *syn.mss;
+  limit_segments(std::min(theirs, our_mss_));
   scaled_ = syn.window_scale.has_value();
   // Both or none (RFC 7323 2.2).
   snd_shift_ = scaled_ ? std::min(*syn.window_scale, kMaxScale) : std::uint8_t{0};

@@ -142,11 +142,30 @@ void Connection::on_retransmission_timeout(Actions& actions) {
     probe_due_ = blocked();
     return;
   }
-  snd_nxt_ = snd_una_;
   sacked_.clear();  // the guest may have reneged (RFC 2018 section 8); it will say again what it holds
-  recovering_ = rexmit_one_ = false;
+  go_back();
+}
+
+// Everything in flight counts as lost.
+void Connection::go_back() {
+  snd_nxt_ = snd_una_;
+  recovering_ = rexmit_one_ = rtt_timing_ = false;
   recover_ = snd_max_;
   dup_acks_ = 0;
+}
+
+Actions Connection::on_smaller_segments(net::SeqNum sequence, std::uint32_t mss, base::Instant now) {
+  const bool in_flight = !sequence.before(snd_una_) && sequence.before(snd_max_);
+  if (!synchronised() || !in_flight || mss >= mss_) return settle({}, now);
+  limit_segments(mss);
+  go_back();
+  return settle({}, now);
+}
+
+Actions Connection::on_unreachable(net::SeqNum sequence, base::Instant now) {
+  Actions actions;
+  if (state_ == State::kSynSent && sequence == snd_una_ && snd_max_ != snd_una_) on_guest_reset(actions);
+  return settle(actions, now);
 }
 
 }  // namespace cordon::tcp
