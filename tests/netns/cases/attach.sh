@@ -1,5 +1,9 @@
 # cordon attach: a namespace that somebody else made gets a network, keeps its life, and its end is cordon's.
 . "$(dirname "$0")/../world.sh"
+cat >>$W/policy.yaml <<END
+ingress:
+  - {name: peers, allow: [10.99.0.0/24, "fd00:99::/64"]}
+END
 start server server $TRAFFIC server $PORT
 start canary host $TRAFFIC canary $PORT
 start names server $TRAFFIC dns-server 53 192.0.2.77 2001:db8::77
@@ -129,6 +133,48 @@ ip netns del box
 expect "the other name still leads to it" nsenter --net=$W/spaces/box $TRAFFIC udp-sizes $SERVER4 $PORT
 umount $W/spaces/box
 expect "an unmounted path is the end" ends mounted 0
+
+make_guest
+attach publishing -t 7788 -u 7788 $guest
+nsenter --target $guest --user --net -- $TRAFFIC server 7788 >$W/log/service & pid_of[service]=$!
+within 5 grep -q ready $W/log/service || die "no service"
+for address in 10.99.0.2 fd00:99::2; do
+  expect "a published port, $address" in_server $TRAFFIC send $address 7788 $SOME
+  expect "and its datagrams" in_server $TRAFFIC udp-sizes $address 7788
+done
+kill -9 ${pid_of[service]}
+end_guest
+expect "a service does not keep it" ends publishing 0
+
+make_guest
+attach by_path --netns /proc/$guest/ns/net --userns /proc/$guest/ns/user
+expect "by the paths of a process" inside $TRAFFIC udp-sizes $SERVER6 $PORT
+end_guest
+expect "which ends with it" ends by_path 0
+make_guest
+other=$guest
+make_guest
+expect "a user namespace that does not own it" refused "join the user namespace that owns it" \
+  --netns /proc/$guest/ns/net --userns /proc/$other/ns/user
+expect "a user namespace that is none" refused "not a user namespace" --userns /proc/$guest/ns/net $guest
+end_guest
+kill -9 $other
+# Podman's way: cordon and the guest in one user namespace, which is cordon's own.
+cat >$W/one_user_namespace <<END
+#!/bin/bash
+unshare --net sleep 600 & guest=\$!
+exec 7> >(read -n 1 ready; nsenter --target \$guest --net -- $TRAFFIC first $SERVER4 $PORT; echo \$? >$W/log/within.status; kill \$guest)
+while [ "\$(readlink /proc/\$guest/ns/net)" = "\$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
+$CORDON attach --quiet --policy $W/policy.yaml --ready-fd 7 \$guest 7>&7 || exit
+cat $W/log/within.status
+END
+within_one() {
+  local said
+  said=$(timeout 20 nsenter --net=/run/netns/host "${RUN_AS[@]}" unshare --user --map-root-user bash $W/one_user_namespace)
+  say "$said"
+  [ "${said##*$'\n'}" = 0 ]
+}
+expect "in cordon's own user namespace" within_one
 
 expect "its own namespace is refused" refused "own network namespace" --netns host
 expect "a namespace that is not there" refused "no namespace of this name" --netns nosuch

@@ -11,6 +11,10 @@ expect "it is told so" says "the guest's interface was removed from inside"
 expect "in one line" test "$(wc -l <$W/log/err)" = 1
 expect "there is a record" grep -q 'interface gone' "$AUDIT"
 
+ignoring() { timeout -s KILL 20 env --ignore-signal=CHLD ip netns exec host $CORDON run --quiet -- sh -c 'exit 3'; }
+ignoring
+expect "a caller that ignores its children's ends ($?)" test $? = 3
+
 run -- ''
 expect "an empty command is not found ($?)" test $? = 127
 expect "in words" says "COMMAND is an empty word"
