@@ -86,14 +86,17 @@ void AuditLog::record(const AuditEvent& event, base::Instant now, WallTime wall)
   tick(now, wall);
   if (!is_aggregated(event)) return write(make_record(identity_, *policy_, event), now, wall);
   const bool inbound = event.decision.direction == Direction::kIngress;
-  const Kind kind{
-      .action = event.action,
-      .direction = event.decision.direction,
-      .reason = event.decision.reason,
-      .layer = event.decision.layer,
-      .rule = event.decision.rule,
-      .protocol = event.tuple->protocol,
-      .remote = {event.tuple->remote.address, inbound ? event.tuple->guest.port : event.tuple->remote.port}};
+  // Of a spoofed packet the address it claims is what matters, wherever it was going.
+  const bool spoof = event.decision.reason == Reason::kSourceSpoof;
+  const net::Port service = inbound ? event.tuple->guest.port : event.tuple->remote.port;
+  const Kind kind{.action = event.action,
+                  .direction = event.decision.direction,
+                  .reason = event.decision.reason,
+                  .layer = event.decision.layer,
+                  .rule = event.decision.rule,
+                  .protocol = event.tuple->protocol,
+                  .remote = spoof ? net::Endpoint{event.tuple->guest.address, {}}
+                                  : net::Endpoint{event.tuple->remote.address, service}};
   if (const auto found = windows_.find(kind); found != windows_.end()) {
     Window& window = found->second;
     // Building a record costs; a flood repeats itself, so only the first of the held ones is kept.

@@ -63,7 +63,9 @@ class AuditLog {
     std::int16_t layer;
     std::int16_t rule;
     flow::Protocol protocol;
-    net::Endpoint remote;  // with the service's port: inbound the guest's, as a peer's own is new each time
+    // With the service's port: inbound the guest's, as a peer's own is new each time. Of a spoofed packet the
+    // source instead, without port.
+    net::Endpoint remote;
     friend bool operator==(const Kind&, const Kind&) = default;
   };
   struct KindHash {

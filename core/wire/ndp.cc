@@ -63,6 +63,9 @@ std::expected<NdpView, ParseError> NdpView::parse(const Packet& packet) {
   if (icmp_layout::Code::get(packet.l4) != 0) return std::unexpected(ParseError::kNdpCode);
   NdpView view{NdpType{type}};
   if (const auto ok = view.read_options(packet.l4.subspan(fixed)); !ok) return std::unexpected(ok.error());
+  // RFC 4861 section 6.1.1
+  if (view.type_ == NdpType::kRouterSolicitation && net::is_unspecified(packet.source) && view.source_mac_)
+    return std::unexpected(ParseError::kNdpSource);
   if (view.type_ == NdpType::kNeighbourSolicitation || view.type_ == NdpType::kNeighbourAdvertisement) {
     view.target_ = ndp_layout::Target::get(packet.l4);
     if (const auto ok = view.check_neighbour(packet); !ok) return std::unexpected(ok.error());

@@ -162,6 +162,29 @@ TEST_CASE("policy: connections from one peer to one port are one kind, whatever 
   for (const auto& line : rest) CHECK(field(line, "event.count") == "9");
 }
 
+TEST_CASE("policy: each spoofed source has records of its own, wherever its packets were going") {
+  auto policy = load_ok({"version: 1\nname: p\negress:\n  - {name: r, deny: internet}\n"});
+  Pipe pipe;
+  AuditLog log{{.guest = "g", .tenant = {}}, pipe.fd(), shared(std::move(policy))};
+  const auto spoof = [&](std::string_view source, std::string_view destination, std::uint16_t port) {
+    AuditEvent event{
+        .action = AuditAction::kPacketDenied,
+        .tuple = flow::Tuple{
+            flow::Protocol::kUdp, {ip(source), net::Port{port}}, {ip(destination), net::Port{port}}}};
+    event.decision.reason = Reason::kSourceSpoof;
+    log.record(event, kStart, kWall);
+  };
+  spoof("10.9.9.9", "192.0.2.1", 1);
+  spoof("10.9.9.9", "192.0.2.2", 2);
+  spoof("10.9.9.8", "192.0.2.1", 1);
+  const auto lines = pipe.lines();
+  REQUIRE(lines.size() == 2);
+  CHECK(field(lines[0], "source.ip") == "\"10.9.9.9\"");
+  CHECK(field(lines[1], "source.ip") == "\"10.9.9.8\"");
+  log.finish(kStart, kWall);
+  CHECK(field(pipe.lines().at(0), "event.count") == "1");
+}
+
 TEST_CASE("policy: records of the floor, of audit mode, of ended flows and of the policy itself") {
   auto policy = load_ok({file({"allow: any"}), "version: 1\nname: watch\nmode: audit\negress: []\n"});
   const auto json = [&](const AuditEvent& event) {
