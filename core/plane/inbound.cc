@@ -18,6 +18,7 @@ bool TcpDriver::on_inbound(flow::Inbound& inbound) {
       return false;
     if (gathered_ > 0 && gather_slot_ == *old) write_gathered();
     finish(*old);
+    context_.tell_closes();
     if (context_.table.find(inbound.tuple)) return false;
   }
   const auto place = open_place(inbound.tuple);

@@ -90,6 +90,7 @@ Counter TcpDriver::on_segment(const flow::Tuple& tuple, const wire::Packet& pack
   apply(slot, result.actions);
   if (result.actions.reopen) {
     transmit(slot);
+    context_.tell_closes();
     // Only if the old one could go at once; otherwise the guest's SYN comes again.
     if (!context_.table.find(tuple)) return new_flow(tuple, packet, segment);
     return Counter::kDropFlowClosing;
