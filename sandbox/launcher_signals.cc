@@ -6,8 +6,8 @@
 namespace cordon::sandbox {
 
 base::Result<void> LauncherSignals::open() {
-  // A caller that ignores SIGCHLD would have handed that down: the kernel then reaps by itself, and nobody ever
-  // learns that the command has ended.
+  // A caller that ignores SIGCHLD would have handed that down: the kernel then reaps by itself, and nobody
+  // ever learns that the command has ended.
   ::signal(SIGCHLD, SIG_DFL);
   sigset_t set;
   ::sigemptyset(&set);
