@@ -1,4 +1,13 @@
 // A guest without a command: a namespace that somebody else made.
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "sandbox/descriptors.h"
 #include "tests/sandbox/launcher_run.h"
 
 namespace cordon::sandbox {
@@ -26,7 +35,39 @@ class ServedGuest final : public GuestStarter {
 
 std::unique_ptr<GuestStarter> serve_until_released(int hold) { return std::make_unique<ServedGuest>(hold); }
 
+// A real tap in a network namespace of its own (needs root), for tests of an interface that is removed.
+base::Fd make_tap() {
+  if (::unshare(CLONE_NEWNET) != 0) return base::Fd{};
+  base::Fd tap{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
+  ifreq request{};
+  std::strncpy(request.ifr_name, "vanishing", IFNAMSIZ - 1);
+  request.ifr_flags = IFF_TAP | IFF_NO_PI;
+  if (!tap || ::ioctl(tap.get(), TUNSETIFF, &request) != 0) return base::Fd{};
+  return tap;
+}
+
 }  // namespace
+
+TEST_CASE("launcher: an interface is gone when its device is, and only then") {
+  const pid_t pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    const base::Fd tap = make_tap();
+    if (!tap) ::_exit(77);
+    if (is_interface_gone(tap.get())) ::_exit(1);
+    if (::system("ip link del vanishing") != 0) ::_exit(77);
+    ::_exit(is_interface_gone(tap.get()) ? 0 : 2);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  if (WEXITSTATUS(status) == 77) {
+    MESSAGE("this machine forbids the tap that the test needs");
+    return;
+  }
+  CHECK(WEXITSTATUS(status) == 0);
+  const base::Fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  CHECK_FALSE(is_interface_gone(null.get()));
+}
 
 TEST_CASE("launcher: without a command it ends with 0 when the guest says so") {
   Run run{"normal", "serve", "/etc/resolv.conf", serve_until_released};
