@@ -60,6 +60,30 @@ measure_program() {
   end "$program"
 }
 
+# Workers: what a second one gives, and what a small exchange has to wait for beside one bulk flow.
+measure_workers() {
+  local program=$1 napper streams direction bulk
+  begin "$program" 65520 || { note "$program did not start: $(cat $W/log/program.err)"; end "$program"; return; }
+  napper=$(nap)
+  for streams in 1 4; do
+    for direction in out in; do
+      take "$program" "workers-$direction-$streams" gbps $direction $SERVER4 $PORT $streams $time
+    done
+  done
+  take "$program" workers-crr rate crr $SERVER4 $PORT $time 16
+  for transport in tcp udp; do
+    take "$program" workers-$transport-rr median_us $transport-rr $SERVER4 $PORT $time
+    for direction in out in; do
+      inside $TRAFFIC --timeout 5000 $direction $SERVER4 $PORT 1 $((time + 600)) >/dev/null 2>&1 &
+      bulk=$!
+      sleep 0.3
+      take "$program" workers-$transport-rr-$direction median_us $transport-rr $SERVER4 $PORT $time
+      wait $bulk
+    done
+  done
+  end "$program"
+}
+
 slab() { awk '$1 == "Slab:" {print $2}' /proc/meminfo; }
 socket_pages() { ip netns exec host awk '$1 == "TCP:" {print $NF * 4}' /proc/net/sockstat; }
 

@@ -22,7 +22,7 @@ processes_with() {  # processes_with PATTERN: pids whose command line matches
 nap() { processes_with "^sleep $NAP " | head -n1; }
 program_processes() {
   case $1 in
-    cordon) processes_with "^[^ ]*cordon (--role=|run )" ;;
+    cordon | cordon2) processes_with "^[^ ]*cordon (--role=|run )" ;;
     pasta) processes_with "^$PASTA" ;;
     slirp4netns) processes_with "^$SLIRP4NETNS" ;;
   esac
@@ -30,10 +30,13 @@ program_processes() {
 
 # launch PROGRAM MTU COMMAND...: the program with a guest that runs the command, in the foreground.
 launch() {
-  local program=$1 mtu=$2 napper
+  local program=$1 mtu=$2 threads=2 napper
   shift 2
   case $program in
-    cordon) exec ip netns exec host "$CORDON" run --quiet --mtu "$mtu" --policy $W/policy.yaml -- "$@" ;;
+    cordon | cordon2)  # one worker, two workers
+      [ "$program" = cordon ] && threads=1
+      exec ip netns exec host "$CORDON" run --quiet --threads $threads --mtu "$mtu" --policy $W/policy.yaml -- "$@"
+      ;;
     pasta)
       exec ip netns exec host "${ordinary[@]}" "$PASTA" --quiet --config-net --no-map-gw --mtu "$mtu" -- "$@"
       ;;

@@ -20,6 +20,17 @@ function row(title, metric, scale, digits,   v, c, p, s) {
   printf "| %s | %s | %s | %s | %s | %s | %s |\n", title, shown(v, digits), shown(c, digits), shown(p, digits),
     shown(s, digits), ratio(c, v), ratio(c, p)
 }
+function workers(title, metric, scale, digits,   one, two) {
+  one = median("cordon", metric); two = median("cordon2", metric)
+  if (one != "") one /= scale
+  if (two != "") two /= scale
+  printf "| %s | %s | %s | %s |\n", title, shown(one, digits), shown(two, digits), ratio(two, one)
+}
+function beside(title, program, metric,   alone, out, inward) {
+  alone = median(program, metric); out = median(program, metric "-out"); inward = median(program, metric "-in")
+  printf "| %s | %s | %s | %s | %s | %s |\n", title, shown(alone, 1), shown(out, 1), ratio(out, alone),
+    shown(inward, 1), ratio(inward, alone)
+}
 END {
   print "| measure | veth | Cordon | pasta | slirp4netns | Cordon / veth | Cordon / pasta |"
   print "|---|---|---|---|---|---|---|"
@@ -45,4 +56,19 @@ END {
   row("idle CPU with 5,000 held flows, %", "held-cpu", 1, 2)
   row("start to first connection, ms", "start", 1, 1)
   row("PSS of all processes, idle, MiB", "pss", 1024, 2)
+
+  print "\n| Cordon with | 1 worker | 2 workers | 2 / 1 |"
+  print "|---|---|---|---|"
+  for (n = 1; n <= 4; n += 3) {
+    workers("TCP out, " n (n > 1 ? " streams" : " stream") ", Gbit/s", "workers-out-" n, 1, 2)
+    workers("TCP in, " n (n > 1 ? " streams" : " stream") ", Gbit/s", "workers-in-" n, 1, 2)
+  }
+  workers("connect-request-close, 16 parallel, 1000/s", "workers-crr", 1000, 2)
+
+  print "\n| request/response beside one bulk flow | alone, us | bulk out | ratio | bulk in | ratio |"
+  print "|---|---|---|---|---|---|"
+  beside("TCP, 1 worker", "cordon", "workers-tcp-rr")
+  beside("UDP, 1 worker", "cordon", "workers-udp-rr")
+  beside("TCP, 2 workers", "cordon2", "workers-tcp-rr")
+  beside("UDP, 2 workers", "cordon2", "workers-udp-rr")
 }
