@@ -29,7 +29,7 @@ take() {
 take_stream() {
   local program=$1 metric=$2 direction=$3 streams=$4 before line bytes
   before=$(ticks "$program")
-  line=$(timeout $((time / 1000 + 7)) nsenter --net=/proc/"$napper"/ns/net $TRAFFIC --timeout 5000 "$direction" $SERVER4 $PORT "$streams" \
+  line=$(timeout $((time / 1000 + 7)) nsenter --net=/proc/"$napper"/ns/net $TRAFFIC --timeout 5000 "$direction" "${server:-$SERVER4}" $PORT "$streams" \
     $time 2>>$W/log/bench.err) || return
   record "$program" "$metric" "$(field gbps "$line")"
   bytes=$(field bytes "$line")
@@ -50,6 +50,13 @@ measure_program() {
     done
   done
   if [ "$mtu" = 65520 ]; then
+    if [ "$program" != slirp4netns ]; then  # which has IPv6 only on request, as an experiment
+      local server=$SERVER6
+      for direction in out in; do take_stream "$program" "$direction-v6-1" $direction 1; done
+      take "$program" tcp-rr-v6 median_us tcp-rr $SERVER6 $PORT $time
+      take "$program" crr-v6-1 median_us crr $SERVER6 $PORT $time 1
+      take "$program" crr-v6-16 rate crr $SERVER6 $PORT $time 16
+    fi
     take "$program" tcp-rr median_us tcp-rr $SERVER4 $PORT $time
     take "$program" udp-rr median_us udp-rr $SERVER4 $PORT $time
     take "$program" crr-1 median_us crr $SERVER4 $PORT $time 1

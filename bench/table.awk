@@ -43,6 +43,11 @@ END {
     row("CPU s per GiB out, MTU " mtu ", 1 stream", "out-" mtu "-1-cpu", 1, 3)
     row("CPU s per GiB in, MTU " mtu ", 1 stream", "in-" mtu "-1-cpu", 1, 3)
   }
+  row("IPv6: TCP out, MTU 65520, 1 stream, Gbit/s", "out-v6-1", 1, 2)
+  row("IPv6: TCP in, MTU 65520, 1 stream, Gbit/s", "in-v6-1", 1, 2)
+  row("IPv6: TCP request/response, median us", "tcp-rr-v6", 1, 1)
+  row("IPv6: connect-request-close, median us", "crr-v6-1", 1, 1)
+  row("IPv6: connect-request-close, 16 parallel, 1000/s", "crr-v6-16", 1000, 2)
   row("TCP request/response, median us", "tcp-rr", 1, 1)
   row("UDP request/response, median us", "udp-rr", 1, 1)
   row("connect-request-close, median us", "crr-1", 1, 1)
