@@ -54,7 +54,8 @@ base::Result<unsigned> raise_descriptor_limit(std::uint32_t flows, std::uint32_t
   return static_cast<unsigned>(files.rlim_cur);
 }
 
-base::Result<void> serve(const RunOptions& options, std::shared_ptr<const policy::PolicySet> policy) {
+base::Result<void> serve(const RunOptions& options, std::vector<base::Fd> inherited,
+                         std::shared_ptr<const policy::PolicySet> policy) {
   auto monitor = CORDON_TRY(netlink::Monitor::open(base::monotonic_now()));
   BrokerJudge judge{options.guest, std::move(policy), std::move(monitor), sandbox::control::kSecondFd};
 
@@ -65,7 +66,7 @@ base::Result<void> serve(const RunOptions& options, std::shared_ptr<const policy
   const unsigned descriptors = CORDON_TRY(raise_descriptor_limit(limits.max_flows, listeners_of(options)));
   sandbox::Broker broker{limits, judge, base::Fd{sandbox::control::kControlFd}};
   if (!options.forwards.empty()) {
-    auto published = CORDON_TRY(open_published(options));
+    auto published = CORDON_TRY(open_published(options, std::move(inherited)));
     broker.publish(std::move(published.options), std::move(published.listeners));
   }
   CORDON_TRY(broker.start());
@@ -85,9 +86,11 @@ base::Result<void> serve(const RunOptions& options, std::shared_ptr<const policy
 
 int run_broker(const RunOptions& options) {
   if (const auto begun = sandbox::begin_role(sandbox::Role::kBroker); !begun) return report(begun.error());
+  auto inherited = sandbox::take_inherited();
   auto policy = load_policy(options);
   if (!policy) return kBadPolicy;
-  if (const auto served = serve(options, std::move(policy)); !served) return report(served.error());
+  if (const auto served = serve(options, std::move(inherited), std::move(policy)); !served)
+    return report(served.error());
   return 0;
 }
 

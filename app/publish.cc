@@ -7,7 +7,12 @@ std::uint32_t listeners_of(const RunOptions& options) {
                                   : sandbox::count_listeners(options.forwards, sandbox::ephemeral_ports());
 }
 
-base::Result<Published> open_published(const RunOptions& options) {
+base::Result<std::vector<base::Fd>> open_privileged_ports(const RunOptions& options) {
+  if (options.forwards.empty()) return std::vector<base::Fd>{};
+  return sandbox::open_privileged(options.forwards, sandbox::ephemeral_ports());
+}
+
+base::Result<Published> open_published(const RunOptions& options, std::vector<base::Fd> inherited) {
   Published out;
   out.options.rules = options.forwards;
   for (const FamilyPlan& family : options.guest.families())
@@ -15,7 +20,8 @@ base::Result<Published> open_published(const RunOptions& options) {
                                  .gateway = family.gateway,
                                  .dns = family.dns,
                                  .guest = {family.address}});
-  out.listeners = CORDON_TRY(sandbox::open_listeners(options.forwards, sandbox::ephemeral_ports()));
+  out.listeners =
+      CORDON_TRY(sandbox::open_listeners(options.forwards, sandbox::ephemeral_ports(), std::move(inherited)));
   return out;
 }
 

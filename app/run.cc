@@ -12,6 +12,7 @@
 #include "app/announce.h"
 #include "app/attach_guest.h"
 #include "app/guest_child.h"
+#include "app/publish.h"
 #include "policy/audit_log.h"
 #include "policy/builtin.h"
 #include "policy/load.h"
@@ -133,10 +134,13 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
         "machine, its "
         "networks or cloud metadata)\n",
         stderr);
+  auto listeners = open_privileged_ports(options);
+  if (!listeners) return fail_line(listeners.error());
   LauncherAudit records{options, *audit};
   sandbox::LauncherConfig config;
   config.arguments = arguments;
   config.audit = std::move(*audit);
+  config.listeners = std::move(*listeners);
   config.verbose = options.verbosity == Verbosity::kVerbose;
   config.on_event = [&records](const sandbox::LauncherEvent& event) { records.note(event); };
   config.on_ready = [&ready] { ready.tell(); };

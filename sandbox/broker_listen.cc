@@ -1,14 +1,21 @@
 #include "sandbox/broker_listen.h"
 
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
+#include <cstring>
 #include <fstream>
 #include <thread>
 
 #include "core/net/sockaddr.h"
+#include "sandbox/descriptors.h"
 
 #ifndef SO_BINDTOIFINDEX
 #define SO_BINDTOIFINDEX 62
@@ -70,7 +77,10 @@ std::string advice(const ForwardRule& rule, std::uint16_t port, int error) {
              "np 'sport = :" + number + "' names it) or publish another port";
     case EACCES:
     case EPERM:
-      return "needs a privilege: publish a port from 1024 on, or allow it to everybody by sysctl "
+      return "needs a privilege" +
+             std::string{is_tcp(rule) ? ""
+                                      : " that the broker never has (each peer's socket takes the port)"} +
+             ": publish a port from 1024 on, or allow it to everybody by sysctl "
              "net.ipv4.ip_unprivileged_port_start=" +
              number;
     case EADDRNOTAVAIL: return "is not an address of this host";
@@ -91,32 +101,83 @@ bool left_out(const ForwardRule& rule, std::uint32_t port, PortSpan ephemeral) {
 
 bool tolerable(int error) { return error == EADDRINUSE || error == EACCES || error == EPERM; }
 
-base::Result<void> open_rule(const ForwardRule& rule, std::uint16_t index, PortSpan ephemeral,
-                             base::Instant patience_ends, std::vector<Listener>& into) {
-  std::uint32_t interface = 0;
-  if (!rule.interface.empty()) {
-    interface = ::if_nametoindex(rule.interface.c_str());
-    if (interface == 0)
-      return base::fail("publish",
-                        rule.text + ": there is no interface " + rule.interface + " (ip link lists them)");
+struct Opening {
+  PortSpan ephemeral;
+  base::Instant patience_ends;
+  std::vector<base::Fd> inherited;
+};
+
+base::Result<std::uint32_t> interface_of(const ForwardRule& rule) {
+  if (rule.interface.empty()) return 0U;
+  const std::uint32_t index = ::if_nametoindex(rule.interface.c_str());
+  if (index != 0) return index;
+  return base::fail("publish",
+                    rule.text + ": there is no interface " + rule.interface + " (ip link lists them)");
+}
+
+int number_option(int fd, int level, int option) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, level, option, &value, &size) == 0 ? value : -1;
+}
+
+// The inherited socket of this port, if there is one.
+base::Fd claim_inherited(const ForwardRule& rule, std::uint16_t port, std::uint32_t interface,
+                         std::vector<base::Fd>& inherited) {
+  for (base::Fd& fd : inherited) {
+    if (!fd) continue;
+    net::SockAddr name;
+    name.length = sizeof name.storage;
+    if (::getsockname(fd.get(), &name.generic, &name.length) != 0) continue;
+    if (net::from_sockaddr(name) == net::Endpoint{rule.address, net::Port{port}} &&
+        number_option(fd.get(), SOL_SOCKET, SO_TYPE) == (is_tcp(rule) ? SOCK_STREAM : SOCK_DGRAM) &&
+        number_option(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX) == static_cast<int>(interface))
+      return std::move(fd);
   }
+  return {};
+}
+
+// 0 or errno.
+int open_patiently(const ForwardRule& rule, std::uint16_t port, std::uint32_t interface,
+                   base::Instant patience_ends, base::Fd& out) {
+  int error = open_one(rule, port, interface, out);
+  while (error == EADDRINUSE && !rule.weak && base::monotonic_now() < patience_ends) {
+    std::this_thread::sleep_for(kRetryPause);
+    error = open_one(rule, port, interface, out);
+  }
+  return error;
+}
+
+base::Result<void> open_rule(const ForwardRule& rule, std::uint16_t index, Opening& opening,
+                             std::vector<Listener>& into) {
+  const std::uint32_t interface = CORDON_TRY(interface_of(rule));
   const std::size_t before = into.size();
   int last_error = 0;
   for (std::uint32_t number = rule.first; number <= rule.last; ++number) {
-    if (left_out(rule, number, ephemeral)) continue;
+    if (left_out(rule, number, opening.ephemeral)) continue;
     const auto port = static_cast<std::uint16_t>(number);
-    base::Fd fd;
-    int error = open_one(rule, port, interface, fd);
-    while (error == EADDRINUSE && !rule.weak && base::monotonic_now() < patience_ends) {
-      std::this_thread::sleep_for(kRetryPause);
-      error = open_one(rule, port, interface, fd);
-    }
+    base::Fd fd = claim_inherited(rule, port, interface, opening.inherited);
+    const int error = fd ? 0 : open_patiently(rule, port, interface, opening.patience_ends, fd);
     if (error != 0) last_error = error;
     if (error != 0 && !(rule.weak && tolerable(error))) return failure(rule, port, error);
     if (error == 0) into.push_back({.socket = std::move(fd), .rule = index, .port = port, .newcomers = {}});
   }
   if (into.size() == before && last_error != 0) return failure(rule, rule.first, last_error);
   return {};
+}
+
+std::uint32_t first_unprivileged() {
+  std::uint32_t first = 1024;
+  std::ifstream file{"/proc/sys/net/ipv4/ip_unprivileged_port_start"};
+  file >> first;
+  return file ? first : 1024;
+}
+
+bool may_bind_privileged() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> data{};
+  return ::syscall(SYS_capget, &header, data.data()) == 0 &&
+         (data[0].effective & (1U << CAP_NET_BIND_SERVICE)) != 0;
 }
 
 }  // namespace
@@ -138,13 +199,42 @@ std::uint32_t count_listeners(std::span<const ForwardRule> rules, PortSpan ephem
   return count;
 }
 
-base::Result<std::vector<Listener>> open_listeners(std::span<const ForwardRule> rules, PortSpan ephemeral,
-                                                   base::Duration patience) {
+base::Result<std::vector<base::Fd>> open_privileged(std::span<const ForwardRule> rules, PortSpan ephemeral,
+                                                    base::Duration patience) {
+  std::vector<base::Fd> sockets;
+  const std::uint32_t end = first_unprivileged();
   const base::Instant patience_ends = base::monotonic_now() + patience;
+  if (!may_bind_privileged()) return sockets;
+  for (const ForwardRule& rule : rules) {
+    if (rule.first >= end || !is_tcp(rule)) continue;
+    const std::uint32_t interface = CORDON_TRY(interface_of(rule));
+    for (std::uint32_t number = rule.first; number <= rule.last && number < end; ++number) {
+      if (left_out(rule, number, ephemeral)) continue;
+      base::Fd fd;
+      const auto port = static_cast<std::uint16_t>(number);
+      const int error = open_patiently(rule, port, interface, patience_ends, fd);
+      if (error == 0) sockets.push_back(std::move(fd));
+      if (error != 0 && !(rule.weak && tolerable(error))) return failure(rule, port, error);
+    }
+  }
+  return sockets;
+}
+
+std::vector<base::Fd> take_inherited() {
+  std::vector<base::Fd> sockets;
+  const int count = count_listeners();
+  for (int i = 0; i < count; ++i) sockets.emplace_back(kFirstFreeFd + i);
+  for (const base::Fd& fd : sockets) ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
+  return sockets;
+}
+
+base::Result<std::vector<Listener>> open_listeners(std::span<const ForwardRule> rules, PortSpan ephemeral,
+                                                   std::vector<base::Fd> inherited, base::Duration patience) {
+  Opening opening{ephemeral, base::monotonic_now() + patience, std::move(inherited)};
   std::vector<Listener> listeners;
   listeners.reserve(count_listeners(rules, ephemeral));
   for (std::size_t i = 0; i < rules.size(); ++i)
-    CORDON_TRY(open_rule(rules[i], static_cast<std::uint16_t>(i), ephemeral, patience_ends, listeners));
+    CORDON_TRY(open_rule(rules[i], static_cast<std::uint16_t>(i), opening, listeners));
   return listeners;
 }
 

@@ -39,6 +39,16 @@ unsigned count_workers() {
   return workers;
 }
 
+int count_listeners() {
+  int count = 0;
+  for (;; ++count) {
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    const bool socket = ::getsockopt(kFirstFreeFd + count, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0;
+    if (!socket || (domain != AF_INET && domain != AF_INET6)) return count;
+  }
+}
+
 base::Result<void> close_from(int first, Rest rest) {
   const unsigned flags = rest == Rest::kCloseOnExec ? CLOSE_RANGE_CLOEXEC : 0U;
   if (::syscall(SYS_close_range, static_cast<unsigned>(first), ~0U, flags) != 0)

@@ -1,5 +1,6 @@
 // Descriptors of a role: 0-2 standard, 3 and 4 its two ends (control.h), 5 a pidfd of the launcher until
-// begin; then, of a translator with several workers, channel and tap of each further one. Its standard
+// begin; then, of a translator with several workers, channel and tap of each further one, of a broker the
+// listening sockets that the launcher had to open for it. A translator's standard
 // output is a pipe on which it says once that its loop begins.
 #pragma once
 
@@ -19,6 +20,8 @@ struct WorkerFds {
 [[nodiscard]] WorkerFds worker_fds(unsigned worker);
 // How many the launcher has laid out for us.
 [[nodiscard]] unsigned count_workers();
+// Internet sockets from kFirstFreeFd on.
+[[nodiscard]] int count_listeners();
 
 // 0, 1 and 2 exist (else /dev/null), so that no later descriptor takes their meaning.
 [[nodiscard]] base::Result<void> ensure_standard_fds();

@@ -72,7 +72,8 @@ struct LauncherConfig {
   // argv[1..] of this process; a role is started as: executable --role=NAME arguments...
   std::vector<std::string> arguments;
   std::string executable = "/proc/self/exe";
-  base::Fd audit;  // becomes the broker's fd 4; invalid: /dev/null
+  base::Fd audit;                   // becomes the broker's fd 4; invalid: /dev/null
+  std::vector<base::Fd> listeners;  // for the broker: published ports that it may not open itself
   std::string resolv_conf = "/etc/resolv.conf";
   bool verbose = false;
   // Traffic flows, and COMMAND was released.

@@ -35,8 +35,13 @@ std::vector<char*> environment_for_role() {
 
 // Runs in the child between clone and exec: system calls only, everything was prepared before. The exit
 // status names the step, should one fail: the parent's message is all the user sees.
+struct Move {
+  int from;
+  int to;
+};
 struct ChildPlan {
   const SpawnRequest& request;
+  std::vector<Move>& moves;
   char* const* argv;
   char* const* envp;
   int go;
@@ -49,32 +54,32 @@ struct ChildPlan {
   ::_exit(1);
 }
 
-void place_descriptors(const ChildPlan& plan) {
-  // First out of the way of every target number, then into place.
-  struct Move {
-    int from;
-    int to;
-  };
-  std::array<Move, 6 + 3 * control::kMaxWorkers> all{
-      {{plan.null, 0},
-       {plan.request.output < 0 ? plan.null : plan.request.output, 1},
-       {plan.request.diagnostics, 2},
-       {plan.request.control, control::kControlFd},
-       {plan.request.second, control::kSecondFd},
-       {plan.request.launcher, kLauncherFd}}};
-  std::size_t count = 6;
+std::vector<Move> plan_moves(const SpawnRequest& request, int null) {
+  std::vector<Move> moves{{null, 0},
+                          {request.output < 0 ? null : request.output, 1},
+                          {request.diagnostics, 2},
+                          {request.control, control::kControlFd},
+                          {request.second, control::kSecondFd},
+                          {request.launcher, kLauncherFd}};
   const auto add = [&](int from, int to) {
-    if (from >= 0) all[count++] = {from, to};
+    if (from >= 0) moves.push_back({from, to});
   };
-  add(plan.request.third, kFirstFreeFd);
-  for (unsigned worker = 1; worker <= plan.request.more_workers.size(); ++worker) {
-    const WorkerFds from = plan.request.more_workers[worker - 1];
+  add(request.third, kFirstFreeFd);
+  for (unsigned worker = 1; worker <= request.more_workers.size(); ++worker) {
+    const WorkerFds from = request.more_workers[worker - 1];
     add(from.channel, worker_fds(worker).channel);
     add(from.tap, worker_fds(worker).tap);
     add(from.bulk, worker_fds(worker).bulk);
   }
-  const auto moves = std::span(all).first(count);
-  const int first_free = worker_fds(static_cast<unsigned>(plan.request.more_workers.size()) + 1).channel;
+  int next = kFirstFreeFd;
+  for (const int listener : request.listeners) add(listener, next++);
+  return moves;
+}
+
+// First out of the way of every target number, then into place.
+void place_descriptors(const ChildPlan& plan) {
+  auto& moves = plan.moves;
+  const int first_free = 1 + std::ranges::max(moves, {}, &Move::to).to;
   for (auto& move : moves) {
     move.from = ::fcntl(move.from, F_DUPFD_CLOEXEC, first_free);
     if (move.from < 0) child_fail("descriptors");
@@ -128,7 +133,8 @@ base::Result<Process> spawn_role(const SpawnRequest& request) {
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   const auto envp = environment_for_role();
-  const ChildPlan plan{request, argv.data(), envp.data(), wait_end.get(), null.get()};
+  auto moves = plan_moves(request, null.get());
+  const ChildPlan plan{request, moves, argv.data(), envp.data(), wait_end.get(), null.get()};
 
   int pidfd = -1;
   clone_args arguments{};

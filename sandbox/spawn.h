@@ -28,6 +28,7 @@ struct SpawnRequest {
   int second = -1;                      // becomes fd 4
   int third = -1;                       // becomes fd 6, if there is one
   std::vector<WorkerFds> more_workers;  // the translator's further ones, at most kMaxWorkers - 1
+  std::vector<int> listeners;           // the broker's: sockets of ports that need a privilege
   int launcher = -1;                    // a pidfd of ourselves, becomes fd 5
   int output = -1;                      // becomes stdout; -1: /dev/null
   int diagnostics = -1;  // becomes stderr; never the terminal itself for the translator: it could read keys

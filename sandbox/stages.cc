@@ -140,8 +140,9 @@ base::Result<void> begin_role(Role role) {
   if (!is_packet_socket(control::kControlFd) || ::fcntl(control::kSecondFd, F_GETFD) < 0)
     return base::fail(to_string(role), "--role is for the launcher, not for the command line");
   CORDON_TRY(die_with_launcher());
-  const int unused = role == Role::kTranslator ? worker_fds(count_workers()).channel : kFirstFreeFd;
-  CORDON_TRY(close_from(unused, Rest::kClose));
+  const int ours =
+      role == Role::kTranslator ? worker_fds(count_workers()).channel : kFirstFreeFd + count_listeners();
+  CORDON_TRY(close_from(ours, Rest::kClose));
   CORDON_TRY(not_dumpable());
   ::prctl(PR_SET_NAME, role == Role::kBroker ? "cordon-broker" : "cordon-transl", 0, 0, 0);
   // The heap never shrinks: free() must not need a system call that the filter forbids.

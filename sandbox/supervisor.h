@@ -23,7 +23,7 @@ namespace cordon::sandbox {
 
 class Supervisor {
  public:
-  Supervisor(const LauncherConfig& config, GuestStarter& guest) : config_(config), guest_(guest) {}
+  Supervisor(LauncherConfig& config, GuestStarter& guest) : config_(config), guest_(guest) {}
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
   ~Supervisor() { end_everything(); }
@@ -84,7 +84,7 @@ class Supervisor {
   // Kills and reaps every child, and what becomes our child by that, until there is none.
   void end_everything();
 
-  const LauncherConfig& config_;
+  LauncherConfig& config_;
   GuestStarter& guest_;
   LauncherSignals signals_;
   ResolverWatch resolvers_{config_.resolv_conf};

@@ -52,13 +52,17 @@ base::Result<void> Supervisor::start_broker() {
   auto pair = CORDON_TRY(make_packet_pair());
   base::Fd null;
   if (!config_.audit) null = base::Fd{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  std::vector<int> listeners;
+  for (const base::Fd& listener : config_.listeners) listeners.push_back(listener.get());
   broker_ = CORDON_TRY(spawn_role({.role = Role::kBroker,
                                    .executable = executable_.get(),
                                    .arguments = config_.arguments,
                                    .control = pair.second.get(),
                                    .second = config_.audit ? config_.audit.get() : null.get(),
+                                   .listeners = std::move(listeners),
                                    .launcher = self_.get(),
                                    .diagnostics = STDERR_FILENO}));
+  config_.listeners.clear();  // the ports end with the broker
   control_.emplace(std::move(pair.first));
   watch(control_->poll_fd());
   send_resolvers();
