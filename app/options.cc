@@ -248,9 +248,11 @@ Parsed from_raw(Subject subject, const RawOptions& raw, const CLI::App& cli,
   if (!guest) return std::unexpected(guest.error());
   options.guest = std::move(*guest);
   options.host_addressing = raw.lan.host_addressing;
-  auto forwards = raw.forward.plan(options.guest);
-  if (!forwards) return std::unexpected(forwards.error());
-  options.forwards = std::move(*forwards);
+  if (!options.host_addressing) {  // else the guest's addresses are not known yet
+    auto forwards = raw.forward.plan(options.guest);
+    if (!forwards) return std::unexpected(forwards.error());
+    options.forwards = std::move(*forwards);
+  }
   if (auto done = fill_link(raw, options.guest); !done) return std::unexpected(done.error());
   if (auto done = fill_rest(raw, options); !done) return std::unexpected(done.error());
   if (auto done = apply(raw.start, options); !done) return std::unexpected(done.error());

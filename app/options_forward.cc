@@ -53,7 +53,7 @@ std::expected<ForwardRule, UsageError> make_rule(const GuestPlan& guest, const F
   if (family && !plan_of(guest, *family))
     return usage(rule.text + " needs an address that " + std::string{no_option(*family)} +
                  " leaves out; drop one of them");
-  if (range.to && plan_of(guest, *family)->address != *range.to)
+  if (range.to && !plan_of(guest, *family)->is_guest(*range.to))
     return usage(rule.text + ": " + to_string(*range.to) + " is not an address of the guest; it has " +
                  to_string(plan_of(guest, *family)->address));
   if (!family || *family == net::Family::kIpv4)

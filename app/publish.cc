@@ -15,11 +15,13 @@ base::Result<std::vector<base::Fd>> open_privileged_ports(const RunOptions& opti
 base::Result<Published> open_published(const RunOptions& options, std::vector<base::Fd> inherited) {
   Published out;
   out.options.rules = options.forwards;
-  for (const FamilyPlan& family : options.guest.families())
+  for (const FamilyPlan& family : options.guest.families()) {
     out.options.links.push_back({.on_link = net::Prefix::containing(family.address, family.prefix_length),
                                  .gateway = family.gateway,
                                  .dns = family.dns,
                                  .guest = {family.address}});
+    for (const AddressAndLength& more : family.more) out.options.links.back().guest.push_back(more.address);
+  }
   out.listeners =
       CORDON_TRY(sandbox::open_listeners(options.forwards, sandbox::ephemeral_ports(), std::move(inherited)));
   return out;
