@@ -12,6 +12,7 @@ namespace cordon::app {
 namespace {
 
 constexpr std::uint16_t kDnsPort = 53;
+constexpr std::uint32_t kReportBytes = 256 * 1024;  // of a datagram flow under a byte budget
 
 policy::WallTime wall_now() {
   return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
@@ -183,7 +184,7 @@ sandbox::Verdict BrokerJudge::over_limit(std::uint64_t token, const FlowLimits::
   return verdict;
 }
 
-void BrokerJudge::admit(const flow::Tuple& /*tuple*/, sandbox::Verdict& verdict, base::Instant now) {
+void BrokerJudge::admit(const flow::Tuple& tuple, sandbox::Verdict& verdict, base::Instant now) {
   const FlowLimits::Admission admission = limits_.admit(verdict.scopes, now);
   if (admission.refused) {
     verdict = over_limit(verdict.token, *admission.refused);
@@ -192,6 +193,7 @@ void BrokerJudge::admit(const flow::Tuple& /*tuple*/, sandbox::Verdict& verdict,
   verdict.account = admission.account;
   verdict.metered = admission.metered;
   verdict.shaping = limits_.scopes().shaping(verdict.scopes);
+  if (verdict.metered && tuple.protocol != flow::Protocol::kTcp) verdict.shaping.report = kReportBytes;
 }
 
 std::optional<sandbox::Verdict> BrokerJudge::over_budget(const sandbox::FlowView& flow,

@@ -200,6 +200,9 @@ void Broker::on_message(std::uint32_t lane, FromTranslator& message, base::Insta
   } else if (auto* close = std::get_if<FlowClose>(&message)) {
     close->id = ours(close->id);
     on_close(*close, now);
+  } else if (auto* report = std::get_if<FlowVolumes>(&message)) {
+    report->id = ours(report->id);
+    on_volumes(*report, now);
   } else if (const auto* spoof = std::get_if<flow::SpoofReport>(&message)) {
     judge_.on_spoof(*spoof, now);
   } else if (const auto* counters = std::get_if<CounterReport>(&message)) {

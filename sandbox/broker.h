@@ -168,6 +168,8 @@ class Broker {
   void keep_account(BrokerFlow& flow, const Verdict& verdict);  // once the flow has its socket
   void forget(std::uint32_t slot);                              // releases and erases
   std::uint64_t measure(const BrokerFlow& flow);
+  void on_volumes(const FlowVolumes& report, base::Instant now);
+  void meter_soon(base::Instant now);
   void meter(base::Instant now);
 
   // broker_inbound.cc: offers and what becomes of them

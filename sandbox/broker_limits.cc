@@ -1,7 +1,7 @@
 // Flows under the policy's limits. The judge counts; what is measured here is measured by the broker itself
 // on its own duplicate, since a captured translator may lie: for TCP the kernel says what the far end
 // acknowledged and what it sent. The kernel keeps no such count for datagram sockets, so for UDP and echo it
-// is the translator's word when the flow ends.
+// is the translator's word, now and then and when the flow ends.
 //
 // Reading the count takes the socket's lock, which a captured translator may hold: the launcher's clock runs
 // around each batch, as around cuts.
@@ -52,8 +52,7 @@ void Broker::keep_account(BrokerFlow& flow, const Verdict& verdict) {
   flow.shaping = verdict.shaping;
   if (verdict.metered) {
     ++metered_;
-    meter_period_ = kBusyPeriod;
-    meter_due_ = std::min(meter_due_, flow.started + kBusyPeriod);
+    meter_soon(flow.started);
   }
   if (flow.tuple.protocol != flow::Protocol::kTcp || verdict.shaping.shaper == 0 || !flow.socket.valid())
     return;
@@ -71,6 +70,18 @@ void Broker::forget(std::uint32_t slot) {
   if (flow->account != 0) judge_.release(flow->account);
   if (flow->metered && --metered_ == 0) meter_due_ = base::Instant::never();
   table_.erase(slot);
+}
+
+void Broker::meter_soon(base::Instant now) {
+  meter_period_ = kBusyPeriod;
+  meter_due_ = std::min(meter_due_, now + kBusyPeriod);
+}
+
+void Broker::on_volumes(const FlowVolumes& report, base::Instant now) {
+  const BrokerFlow* flow = table_.find(report.id);
+  if (flow == nullptr || !flow->metered || flow->tuple.protocol == flow::Protocol::kTcp) return;
+  judge_.on_volume(flow->account, report.volumes.bytes_from_guest + report.volumes.bytes_to_guest);
+  meter_soon(now);
 }
 
 std::uint64_t Broker::measure(const BrokerFlow& flow) {

@@ -16,13 +16,14 @@ using message::Type;
 static_assert(std::has_unique_object_representations_v<message::FlowRequest> &&
               sizeof(message::FlowRequest) == 52);
 static_assert(std::has_unique_object_representations_v<message::Close> && sizeof(message::Close) == 40);
+static_assert(std::has_unique_object_representations_v<message::Volumes> && sizeof(message::Volumes) == 40);
 static_assert(std::has_unique_object_representations_v<message::SpoofReport> &&
               sizeof(message::SpoofReport) == 60);
 static_assert(std::has_unique_object_representations_v<message::Counters> &&
               sizeof(message::Counters) == 16 + 8 * message::kCounterCount);
 static_assert(std::has_unique_object_representations_v<message::Offer> && sizeof(message::Offer) == 16);
-static_assert(std::has_unique_object_representations_v<message::Grant> && sizeof(message::Grant) == 40);
-static_assert(std::has_unique_object_representations_v<message::Inbound> && sizeof(message::Inbound) == 88);
+static_assert(std::has_unique_object_representations_v<message::Grant> && sizeof(message::Grant) == 44);
+static_assert(std::has_unique_object_representations_v<message::Inbound> && sizeof(message::Inbound) == 92);
 static_assert(std::has_unique_object_representations_v<message::LateDatagram> &&
               sizeof(message::LateDatagram) == 16);
 static_assert(std::has_unique_object_representations_v<message::Refuse> && sizeof(message::Refuse) == 16);
@@ -52,7 +53,8 @@ message::Shaping store_shaping(const flow::Shaping& shaping) {
   return {.shaper = shaping.shaper,
           .outer = shaping.outer,
           .rate = halves(shaping.rate),
-          .outer_rate = halves(shaping.outer_rate)};
+          .outer_rate = halves(shaping.outer_rate),
+          .report = shaping.report};
 }
 
 message::Header header_of(Type type, flow::Id id = {}) {
@@ -162,6 +164,14 @@ bool ChannelGate::claim(flow::Id id, std::uint32_t offer) {
 bool ChannelGate::decline(std::uint32_t offer) {
   const message::Offer wire{header_of(Type::kDecline), offer};
   return send(bytes_of(wire));
+}
+
+bool ChannelGate::report_volumes(flow::Id id, const flow::Volumes& volumes) {
+  const message::Volumes wire{.header = header_of(Type::kVolumes, id),
+                              .bytes_from_guest = volumes.bytes_from_guest,
+                              .bytes_to_guest = volumes.bytes_to_guest,
+                              .datagrams_from_guest = volumes.datagrams_from_guest};
+  return !blocked_ && send(bytes_of(wire));
 }
 
 void ChannelGate::report_spoof(const flow::SpoofReport& report) {

@@ -65,6 +65,10 @@ using CounterValues = std::array<std::uint64_t, message::kCounterCount>;
 struct CounterReport {
   CounterValues values{};  // totals since the translator started
 };
+struct FlowVolumes {
+  flow::Id id;  // generation is never 0
+  flow::Volumes volumes;
+};
 struct FlowClaim {
   flow::Id id;              // generation is never 0
   std::uint32_t offer = 0;  // never 0
@@ -72,8 +76,8 @@ struct FlowClaim {
 struct FlowDecline {
   std::uint32_t offer = 0;  // never 0
 };
-using FromTranslator =
-    std::variant<FlowRequest, FlowClose, flow::SpoofReport, CounterReport, FlowClaim, FlowDecline>;
+using FromTranslator = std::variant<FlowRequest, FlowClose, flow::SpoofReport, CounterReport, FlowClaim,
+                                    FlowDecline, FlowVolumes>;
 
 // --- what the translator reads ---
 struct FlowRefusal {
@@ -144,6 +148,7 @@ class ChannelGate final : public flow::Gate {
                            const flow::Volumes& volumes) override;
   [[nodiscard]] bool claim(flow::Id id, std::uint32_t offer) override;
   [[nodiscard]] bool decline(std::uint32_t offer) override;
+  [[nodiscard]] bool report_volumes(flow::Id id, const flow::Volumes& volumes) override;
   void report_spoof(const flow::SpoofReport& report) override;
   // Best effort, like a spoof report.
   [[nodiscard]] bool send_counters(const CounterValues& values);

@@ -70,7 +70,7 @@ std::expected<flow::Shaping, Violation> load_shaping(const message::Shaping& wir
   const auto rate = [](const std::array<std::uint32_t, 2>& halves) {
     return (std::uint64_t{halves[1]} << 32U) | halves[0];
   };
-  const flow::Shaping out{wire.shaper, wire.outer, rate(wire.rate), rate(wire.outer_rate)};
+  const flow::Shaping out{wire.shaper, wire.outer, rate(wire.rate), rate(wire.outer_rate), wire.report};
   if (out.shaper > flow::kMaxShapers || out.outer > flow::kMaxShapers) return Unexpected(Violation::kEnum);
   if ((out.shaper == 0) != (out.rate == 0) || (out.outer == 0) != (out.outer_rate == 0))
     return Unexpected(Violation::kEnum);
@@ -92,6 +92,13 @@ std::expected<FromTranslator, Violation> decode_close(base::Bytes bytes) {
                    static_cast<flow::CloseHow>(wire.how),
                    static_cast<flow::EndReason>(wire.reason),
                    {wire.bytes_from_guest, wire.bytes_to_guest, wire.datagrams_from_guest}};
+}
+
+std::expected<FromTranslator, Violation> decode_volumes(base::Bytes bytes) {
+  const auto wire = CORDON_TRY(load<message::Volumes>(bytes));
+  if (wire.reserved != 0) return Unexpected(Violation::kReserved);
+  return FlowVolumes{CORDON_TRY(load_id(wire.header)),
+                     {wire.bytes_from_guest, wire.bytes_to_guest, wire.datagrams_from_guest}};
 }
 
 std::expected<FromTranslator, Violation> decode_spoof(base::Bytes bytes) {
@@ -192,6 +199,7 @@ std::expected<FromTranslator, Violation> decode_from_translator(base::Bytes byte
       return FlowRequest{CORDON_TRY(load_id(wire.header)), CORDON_TRY(load_tuple(wire.tuple))};
     }
     case static_cast<std::uint16_t>(Type::kClose): return decode_close(bytes);
+    case static_cast<std::uint16_t>(Type::kVolumes): return decode_volumes(bytes);
     case static_cast<std::uint16_t>(Type::kSpoofReport): return decode_spoof(bytes);
     case static_cast<std::uint16_t>(Type::kCounters): return decode_counters(bytes);
     case static_cast<std::uint16_t>(Type::kClaim):

@@ -106,7 +106,7 @@ class Judge {
   virtual void admit(const flow::Tuple& /*tuple*/, Verdict& /*verdict*/, base::Instant /*now*/) {}
   virtual void release(std::uint32_t /*account*/) {}
   // Payload bytes of a metered flow so far, both directions. TCP: the kernel's count, several times a second
-  // while bytes move and at the end. Datagrams: the translator's word at the end.
+  // while bytes move and at the end. Datagrams: the translator's word.
   virtual void on_volume(std::uint32_t /*account*/, std::uint64_t /*total*/) {}
   // Set when a budget the flow falls under is used up: it is then cut with this verdict.
   [[nodiscard]] virtual std::optional<Verdict> over_budget(const FlowView& /*flow*/,

@@ -20,6 +20,7 @@ enum class Type : std::uint16_t {
   kCounters = 4,       // translator -> broker
   kClaim = 5,          // translator -> broker: the header names the slot for an offer
   kDecline = 6,        // translator -> broker; slot and generation zero
+  kVolumes = 7,        // translator -> broker; a live datagram flow under a byte budget
   kGrant = 16,         // broker -> translator, one fd
   kRefuse = 17,        // broker -> translator
   kRevoke = 18,        // broker -> translator; a RefuseHow
@@ -58,6 +59,13 @@ struct Close {
   std::uint64_t bytes_to_guest = 0;
   std::uint64_t datagrams_from_guest = 0;
 };
+struct Volumes {
+  Header header;
+  std::uint32_t reserved = 0;
+  std::uint64_t bytes_from_guest = 0;
+  std::uint64_t bytes_to_guest = 0;
+  std::uint64_t datagrams_from_guest = 0;
+};
 struct SpoofReport {
   Header header;  // slot and generation zero
   WireTuple tuple;
@@ -79,6 +87,7 @@ struct Shaping {
   std::uint16_t outer = 0;              // 0: none, and its rate is 0; another one than `shaper`
   std::array<std::uint32_t, 2> rate{};  // bytes per second, low half first
   std::array<std::uint32_t, 2> outer_rate{};
+  std::uint32_t report = 0;  // flow::Shaping::report
 };
 struct Grant {
   Header header;

@@ -21,6 +21,9 @@ struct Shaping {
   std::uint16_t outer = 0;   // the second one; 0: none. Never equal to `shaper`, never alone.
   std::uint64_t rate = 0;    // bytes per second; the last grant's word counts for the whole shaper
   std::uint64_t outer_rate = 0;
+  // Datagram flows under a byte budget: their volume is told each time so many bytes more have passed. 0:
+  // only at the end.
+  std::uint32_t report = 0;
   friend constexpr bool operator==(const Shaping&, const Shaping&) = default;
 };
 inline constexpr std::uint16_t kMaxShapers = 64;
@@ -73,6 +76,8 @@ class Gate {
   [[nodiscard]] virtual bool claim(Id /*id*/, std::uint32_t /*offer*/) { return true; }
   // No slot for it (table full, the tuple is in use): the broker resets the peer's connection.
   [[nodiscard]] virtual bool decline(std::uint32_t /*offer*/) { return true; }
+  // What a flow has carried so far, where Shaping::report asks for it. Same meaning of the result.
+  [[nodiscard]] virtual bool report_volumes(Id /*id*/, const Volumes& /*volumes*/) { return true; }
   // Best effort: a full channel counts the loss.
   virtual void report_spoof(const SpoofReport& report) = 0;
 };

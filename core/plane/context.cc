@@ -132,6 +132,14 @@ void Context::free_slot(std::uint32_t slot) {
   counters.add(Counter::kFlowsClosed);
 }
 
+// A full channel is asked again with the next datagram.
+void Context::tell_volumes(std::uint32_t slot) {
+  FlowCommon& flow = flows[slot];
+  const std::uint64_t total = flow.volumes.bytes_from_guest + flow.volumes.bytes_to_guest;
+  if (total - flow.reported < flow.report_every || flow.offer != 0 || flow.phase != Phase::kOpen) return;
+  if (gate.report_volumes(table.id(slot), flow.volumes)) flow.reported = total;
+}
+
 // False: no room in the channel.
 bool Context::tell_gate(std::uint32_t slot) {
   FlowCommon& flow = flows[slot];

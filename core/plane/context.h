@@ -45,8 +45,10 @@ struct FlowCommon {
   flow::EndReason reason = flow::EndReason::kFin;
   std::uint32_t offer = 0;  // from outside, and the claim has not left yet
   ShaperIds shaping;
+  std::uint32_t report_every = 0;  // flow::Shaping::report
   base::Fd socket;
   flow::Volumes volumes;
+  std::uint64_t reported = 0;  // bytes the gate was told of
 };
 
 class Context {
@@ -71,6 +73,11 @@ class Context {
   void decline(std::uint32_t offer);
   void shape(std::uint32_t slot, const flow::Shaping& shaping) {
     flows[slot].shaping = shapers.adopt(shaping);
+    flows[slot].report_every = shaping.report;
+  }
+  // After a datagram flow's volumes grew.
+  void report_volumes(std::uint32_t slot) {
+    if (flows[slot].report_every != 0) tell_volumes(slot);
   }
   // How many of `wanted` bytes of a stream may pass now; the flow is served later when that is not all.
   [[nodiscard]] std::uint32_t allowance(std::uint32_t slot, Direction direction, std::uint32_t wanted) {
@@ -150,6 +157,7 @@ class Context {
   static constexpr base::Duration kSharedFor = std::chrono::milliseconds{2};
   [[nodiscard]] net::IpAddress reporter(net::Family family) const;
   bool tell_gate(std::uint32_t slot);
+  void tell_volumes(std::uint32_t slot);
   std::uint32_t active_slot_ = UINT32_MAX;
   base::Instant shared_until_;
 

@@ -308,6 +308,7 @@ void DatagramDriver::note_sent(std::uint32_t slot, std::size_t bytes, std::size_
   flow::Volumes& volumes = context_.flows[slot].volumes;
   volumes.bytes_from_guest += bytes;
   volumes.datagrams_from_guest += datagrams;
+  context_.report_volumes(slot);
   context_.counters.add(Counter::kBytesFromGuest, bytes);
 }
 

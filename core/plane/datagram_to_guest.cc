@@ -112,6 +112,7 @@ void DatagramDriver::read_udp(std::uint32_t slot) {
         continue;
       }
       context_.flows[slot].volumes.bytes_to_guest += data.size();
+      context_.report_volumes(slot);
       to_guest(slot, data, segment_[i] == 0 ? data.size() : segment_[i], seen_[i].traffic_class);
     }
     flush_to_guest();
@@ -201,6 +202,7 @@ void DatagramDriver::read_echo(std::uint32_t slot) {
       continue;
     }
     context_.flows[slot].volumes.bytes_to_guest += echo->payload.size();
+    context_.report_volumes(slot);
     // The gateway is a hop on the way back, too.
     const Seen seen = seen_[i];
     flow.frame.set_marks(seen.hop_limit > 1 ? static_cast<std::uint8_t>(seen.hop_limit - 1) : kHopLimit,

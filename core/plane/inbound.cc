@@ -66,6 +66,7 @@ void DatagramDriver::deliver(std::uint32_t slot, base::Bytes payload) {
   flows_[slot].activity.on_host(context_.now);
   context_.table.touch(slot);
   context_.flows[slot].volumes.bytes_to_guest += payload.size();
+  context_.report_volumes(slot);
   to_guest(slot, payload, payload.size(), 0);
   flush_to_guest();
 }

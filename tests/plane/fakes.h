@@ -124,12 +124,18 @@ struct ListGate final : flow::Gate {
     declines.push_back(offer);
     return true;
   }
+  [[nodiscard]] bool report_volumes(flow::Id id, const flow::Volumes& volumes) override {
+    if (full) return false;
+    volume_reports.push_back({id, volumes});
+    return true;
+  }
   void report_spoof(const flow::SpoofReport& report) override { spoofs.push_back(report); }
   std::vector<std::pair<flow::Id, flow::Tuple>> requests;
   std::vector<Close> closes;
   std::vector<std::pair<flow::Id, std::uint32_t>> claims;
   std::vector<std::uint32_t> declines;
   std::vector<flow::SpoofReport> spoofs;
+  std::vector<std::pair<flow::Id, flow::Volumes>> volume_reports;
   bool full = false;
 };
 

@@ -282,3 +282,38 @@ TEST_CASE("plane udp: a revocation is told by ICMP and closed") {
   CHECK(world.gate.closes[0].reason == flow::EndReason::kRevoked);
   CHECK(world.link.output.size() == 1);
 }
+
+TEST_CASE(
+    "plane udp: a metered flow tells its volume by steps, both directions together, and goes on asking") {
+  World world;
+  Udp udp(world);
+  udp.send("first");
+  world.turn();
+  udp.id = world.gate.requests.back().first;
+  world.worker.on_grant({.id = udp.id, .socket = std::move(udp.pair.near), .shaping = {.report = 3000}});
+  world.turn();
+  udp.send(std::string(1000, 'u'));
+  world.turn();
+  CHECK(world.gate.volume_reports.empty());
+  REQUIRE(::send(udp.pair.far.get(), std::string(1995, 'd').data(), 1995, 0) == 1995);
+  world.turn(2);
+  REQUIRE(world.gate.volume_reports.size() == 1);
+  CHECK(world.gate.volume_reports[0].first == udp.id);
+  CHECK(world.gate.volume_reports[0].second.bytes_from_guest == 1005);
+  CHECK(world.gate.volume_reports[0].second.bytes_to_guest == 1995);
+  world.gate.full = true;  // what finds no room is told with a later datagram
+  for (int i = 0; i < 4; ++i) udp.send(std::string(1000, 'u'));
+  world.turn();
+  CHECK(world.gate.volume_reports.size() == 1);
+  world.gate.full = false;
+  udp.send("x");
+  world.turn();
+  REQUIRE(world.gate.volume_reports.size() == 2);
+  CHECK(world.gate.volume_reports[1].second.bytes_from_guest == 5006);
+
+  Udp other(world, false, 40001);
+  other.open();
+  for (int i = 0; i < 10; ++i) other.send(std::string(1000, 'u'));
+  world.turn();
+  CHECK(world.gate.volume_reports.size() == 2);
+}

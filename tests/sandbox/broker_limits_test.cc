@@ -111,14 +111,27 @@ TEST_CASE("broker: a TCP flow's volume is the kernel's, whatever the translator 
   }
 }
 
-TEST_CASE("broker: a datagram flow's volume is what its end reports") {
+TEST_CASE("broker: a datagram flow's volume is what the translator reports, live and at the end") {
   Rig rig;
   rig.judge.metered = true;
+  rig.judge.budget = 1000;
   const base::Fd server = serve_far(SOCK_DGRAM, kFar, 0);
   flow::Id id;
   const base::Fd socket = rig.grant(tuple(kUdp, kFar, port_of(server.get())), &id);
+  REQUIRE(rig.gate->report_volumes({id.slot + 1, 1}, {9, 9, 9}));  // no such flow: nothing happens
+  rig.turn();
+  CHECK(rig.judge.most_volume == 0);
   rig.close(id);
   CHECK(rig.judge.most_volume == 3);  // {1, 2}
+
+  const base::Fd second = rig.grant(tuple(kUdp, kFar, port_of(server.get())), &id);
+  REQUIRE(rig.gate->report_volumes(id, {500, 499, 9}));
+  REQUIRE(rig.until([&] { return rig.judge.most_volume == 999; }));
+  CHECK(rig.inbox.revocations.empty());
+  REQUIRE(rig.gate->report_volumes(id, {501, 499, 9}));
+  REQUIRE(rig.until([&] { return rig.inbox.revocations.contains(id); }));
+  CHECK(rig.judge.wrong_releases == 0);
+  CHECK(rig.broker->counters().violations == 0);
 }
 
 TEST_CASE("broker: when a budget is used up the flow is cut under the launcher's clock") {

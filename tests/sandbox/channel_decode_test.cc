@@ -46,7 +46,7 @@ TEST_CASE("channel: every field that cannot be is a violation") {
       {"version 1, before inbound flows", request_v4(), {{0, 1}}, Violation::kVersion},
       {"version 3", request_v4(), {{0, 3}}, Violation::kVersion},
       {"type 0", request_v4(), {{2, 0}}, Violation::kType},
-      {"type 7", request_v4(), {{2, 7}}, Violation::kType},
+      {"type 8", request_v4(), {{2, 8}}, Violation::kType},
       {"an offer, in the wrong direction", inbound_tcp(), {}, Violation::kType},
       {"a late datagram, in the wrong direction", late_datagram(), {}, Violation::kType},
       {"a claim with the length of a request", request_v4(), {{2, 5}}, Violation::kLength},
@@ -72,6 +72,8 @@ TEST_CASE("channel: every field that cannot be is a violation") {
       {"close: reason", close_message(), {{13, 6}}, Violation::kEnum},
       {"close: reserved", close_message(), {{14, 1}}, Violation::kReserved},
       {"close: generation 0", close_message(), {{8, 0}}, Violation::kSlotOrGeneration},
+      {"volumes: generation 0", volumes(), {{8, 0}}, Violation::kSlotOrGeneration},
+      {"volumes: reserved", volumes(), {{12, 1}}, Violation::kReserved},
       {"spoof: slot", spoof_report(), {{4, 1}}, Violation::kSlotOrGeneration},
       {"spoof: generation", spoof_report(), {{8, 1}}, Violation::kSlotOrGeneration},
       {"spoof: reserved", spoof_report(), {{59, 1}}, Violation::kReserved},
@@ -90,7 +92,8 @@ TEST_CASE("channel: every field that cannot be is a violation") {
 }
 
 TEST_CASE("channel: no other length than the exact one is taken") {
-  for (const Raw& good : {request_v4(), close_message(), spoof_report(), counters(), claim(), decline()}) {
+  for (const Raw& good :
+       {request_v4(), close_message(), spoof_report(), counters(), claim(), decline(), volumes()}) {
     for (std::size_t size = 0; size <= good.size() + 16; ++size) {
       Raw raw = good;
       raw.resize(size, 0);
@@ -159,8 +162,8 @@ TEST_CASE("channel: a wrong message of the broker is a fault to stop at") {
       {"inbound: echo", inbound_udp("x"), {{16, 1}, {20, 0}, {21, 0}}, Violation::kProtocol},
       {"inbound: guest port 0", inbound_udp("x"), {{18, 0}, {19, 0}}, Violation::kPort},
       {"inbound: peer port 0", inbound_udp("x"), {{20, 0}, {21, 0}}, Violation::kPort},
-      {"inbound: a longer payload is promised", inbound_udp("x"), {{84, 2}}, Violation::kLength},
-      {"inbound: a shorter payload is promised", inbound_udp("x"), {{84, 0}}, Violation::kLength},
+      {"inbound: a longer payload is promised", inbound_udp("x"), {{88, 2}}, Violation::kLength},
+      {"inbound: a shorter payload is promised", inbound_udp("x"), {{88, 0}}, Violation::kLength},
       {"inbound: TCP with a payload", inbound_udp("x"), {{16, 6}}, Violation::kLength},
       {"inbound: too long", inbound_udp(std::string(65528, 'x')), {}, Violation::kLength},
       {"late datagram: with a descriptor", late_datagram(), {}, Violation::kDescriptor},

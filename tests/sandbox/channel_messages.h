@@ -71,6 +71,15 @@ inline Raw counters() {
   return raw;
 }
 
+inline Raw volumes() {
+  Raw raw = header(7, 7, 3);
+  raw.resize(40, 0);
+  raw[16] = 1;
+  raw[24] = 2;
+  raw[32] = 3;
+  return raw;
+}
+
 inline Raw claim() {
   Raw raw = header(5, 7, 3);
   put32(raw, 0x01020304);
@@ -82,19 +91,20 @@ inline Raw decline() {
   return raw;
 }
 inline void put_shaping(Raw& raw, unsigned shaper, std::uint64_t rate, unsigned outer = 0,
-                        std::uint64_t outer_rate = 0) {
+                        std::uint64_t outer_rate = 0, std::uint32_t report = 0) {
   put16(raw, shaper);
   put16(raw, outer);
   for (const std::uint64_t value : {rate, outer_rate}) {
     put32(raw, static_cast<std::uint32_t>(value));
     put32(raw, static_cast<std::uint32_t>(value >> 32U));
   }
+  put32(raw, report);
 }
 inline Raw grant() {
   Raw raw = header(16, 1, 2);
   put32(raw, 1500);
   put32(raw, 65536);
-  put_shaping(raw, 64, std::uint64_t{3} << 32U, 63, 5);
+  put_shaping(raw, 64, std::uint64_t{3} << 32U, 63, 5, 99);
   return raw;
 }
 inline Raw inbound_udp(std::string_view payload) {

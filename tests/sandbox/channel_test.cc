@@ -121,6 +121,15 @@ TEST_CASE("channel: request, grant with its socket, refusal, revocation, close")
   REQUIRE(close.has_value());
   CHECK(std::get<FlowClose>(*close).volumes.bytes_to_guest == 20);
   CHECK(std::get<FlowClose>(*close).volumes.datagrams_from_guest == 3);
+
+  REQUIRE(ends.gate->report_volumes({5, 6}, {30, 40, 7}));
+  const auto volumes = ends.broker->receive();
+  REQUIRE(volumes.has_value());
+  const auto& report = std::get<FlowVolumes>(*volumes);
+  CHECK(report.id == flow::Id{5, 6});
+  CHECK(report.volumes.bytes_from_guest == 30);
+  CHECK(report.volumes.bytes_to_guest == 40);
+  CHECK(report.volumes.datagrams_from_guest == 7);
 }
 
 TEST_CASE("channel: an offer, its claim, later datagrams, a decline") {
@@ -128,8 +137,11 @@ TEST_CASE("channel: an offer, its claim, later datagrams, a decline") {
   Events events;
   const base::Fd file{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
   const std::string longest(65527, 'x');
-  const InboundOffer udp{
-      .offer = 5, .tuple = kTuple, .path_mtu = 1500, .receive_window = 0, .shaping = {3, 4, 125000, 250000}};
+  const InboundOffer udp{.offer = 5,
+                         .tuple = kTuple,
+                         .path_mtu = 1500,
+                         .receive_window = 0,
+                         .shaping = {3, 4, 125000, 250000, 65536}};
   InboundOffer tcp = udp;
   tcp.offer = 6;
   tcp.tuple.protocol = flow::Protocol::kTcp;
@@ -144,7 +156,7 @@ TEST_CASE("channel: an offer, its claim, later datagrams, a decline") {
   CHECK(events.inbound[0].offer == 5);
   CHECK(events.inbound[0].tuple == kTuple);
   CHECK(events.inbound[0].path_mtu == 1500);
-  CHECK(events.inbound[0].shaping == flow::Shaping{3, 4, 125000, 250000});
+  CHECK(events.inbound[0].shaping == flow::Shaping{3, 4, 125000, 250000, 65536});
   CHECK(events.inbound[0].socket.valid());
   CHECK(events.firsts[0] == longest);
   CHECK(events.inbound[1].offer == 6);

@@ -55,6 +55,12 @@ for direction in send receive; do
   expect "record of the refusal" within 3 recorded '"event.action":"flow-denied","event.reason":"limit-bytes"' inner.yaml:5
 done
 
+# The same for one UDP flow that lives on; the kernel does not count it, the translator says what passed.
+limits '' '{bytes: 1MB}'
+expect "a used-up budget cuts a live UDP flow" inner_sh \
+  '$TRAFFIC udp-in $SERVER4 $PORT 1000 1400; $TRAFFIC many $SERVER4 $PORT 1 2>&1 | grep -qi refused'
+expect "record of its cut" within 3 recorded '"event.action":"flow-revoked","event.reason":"limit-bytes"' '"network.transport":"udp"'
+
 # seconds COMMAND...: how long it took, in thousandths
 milliseconds() {
   local begin end
@@ -70,6 +76,12 @@ takes() {  # takes LEAST MOST COMMAND...
   echo "$took ms"
   [ "$took" -ge "$least" ] && [ "$took" -le "$most" ]
 }
+# A loaded machine makes one try slow; what shares a rate is slow in every one.
+takes_once() {
+  local try
+  for try in 1 2 3; do takes "$@" && return 0; done
+  return 1
+}
 limits '' '{rate: 1MB/s}'
 for address in $SERVER4 $SERVER6; do
   for direction in send receive; do
@@ -79,11 +91,11 @@ done
 # Two flows share one rate, each direction has its own, and without a limit the same takes no time.
 expect "two flows of 1.5 MB share 1 MB/s" takes 2200 9000 inner_sh \
   '$TRAFFIC receive $SERVER4 $PORT 1500000 & $TRAFFIC receive $SERVER6 $PORT 1500000 && wait $!'
-expect "both directions of 1.5 MB at once" takes 900 2700 inner_sh \
+expect "both directions of 1.5 MB at once" takes_once 900 2700 inner_sh \
   '$TRAFFIC receive $SERVER4 $PORT 1500000 & $TRAFFIC send $SERVER6 $PORT 1500000 && wait $!'
 limits '{rate: 1MB/s}' '{rate: 100MB/s}'
 expect "the file's rate holds over a rule's" takes 2200 9000 inner $TRAFFIC receive $SERVER4 $PORT 3000000
 limits '' '{connections: 1}'
-expect "3 MB without a rate" takes 0 2000 inner $TRAFFIC receive $SERVER4 $PORT 3000000
+expect "3 MB without a rate" takes_once 0 2000 inner $TRAFFIC receive $SERVER4 $PORT 3000000
 
 finish
