@@ -1,6 +1,6 @@
 // Listening sockets of published ports: opened before the broker locks itself in, one per port, kept for its
 // life. Thousands are fine: a port costs a descriptor, an epoll entry and 16 bytes here; the kernel's share
-// is some 4 KiB (TCP) or 2 KiB (UDP).
+// is some 6 KiB.
 //
 // The broker has its own user namespace, so that no privilege over the host's network is left to it. Ports
 // below ip_unprivileged_port_start are therefore opened by the launcher, if it may, and inherited. TCP only:

@@ -28,4 +28,12 @@ expect "a port that is not published is refused" in_server $TRAFFIC refused 10.9
 not_written() { [ ! -s "$AUDIT" ]; }
 expect "nothing was denied" not_written
 stop guest >/dev/null
+
+background guest --threads 2 -t $PORT -u $PORT -- $TRAFFIC server $PORT
+for address in 10.99.0.2 fd00:99::2; do
+  expect "two workers: 64 connections at once to $address" in_server $TRAFFIC many $address $PORT 64
+  expect "two workers: $address" in_server $TRAFFIC send $address $PORT 10000000
+  expect "two workers: datagrams to $address" in_server $TRAFFIC udp-sizes $address $PORT
+done
+stop guest >/dev/null
 finish
