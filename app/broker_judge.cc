@@ -40,6 +40,16 @@ policy::Decision unpack(std::uint64_t token) {
   return d;
 }
 
+policy::Reason reason_of(sandbox::Limit limit) {
+  switch (limit) {
+    case sandbox::Limit::kNewFlows: return policy::Reason::kLimitNew;
+    case sandbox::Limit::kMemory: return policy::Reason::kLimitMemory;
+    case sandbox::Limit::kConnections:
+    case sandbox::Limit::kDescriptors: break;
+  }
+  return policy::Reason::kLimitConnections;
+}
+
 policy::FibType to_fib_type(netlink::RouteType type) {
   switch (type) {
     case netlink::RouteType::kUnicast: return policy::FibType::kUnicast;
@@ -276,15 +286,13 @@ void BrokerJudge::on_denied(const flow::Tuple& tuple, const sandbox::Verdict& ve
 
 void BrokerJudge::on_limit(const flow::Tuple& tuple, sandbox::Limit limit, base::Instant now) {
   policy::Decision decision;
-  decision.reason =
-      limit == sandbox::Limit::kNewFlows ? policy::Reason::kLimitNew : policy::Reason::kLimitConnections;
+  decision.reason = reason_of(limit);
   record(event_for(policy::AuditAction::kFlowDenied, tuple, decision), now);
 }
 
 void BrokerJudge::on_inbound_limit(const flow::Tuple& seen, sandbox::Limit limit, base::Instant now) {
   policy::Decision decision{.direction = policy::Direction::kIngress};
-  decision.reason =
-      limit == sandbox::Limit::kNewFlows ? policy::Reason::kLimitNew : policy::Reason::kLimitConnections;
+  decision.reason = reason_of(limit);
   record(event_for(policy::AuditAction::kFlowDenied, seen, decision), now);
 }
 

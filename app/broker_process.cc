@@ -62,6 +62,7 @@ base::Result<void> serve(const RunOptions& options, std::vector<base::Fd> inheri
   sandbox::BrokerOptions limits;
   if (options.max_flows != 0) limits.max_flows = options.max_flows;
   limits.max_workers = most_workers(options);
+  limits.socket_memory = options.socket_memory;
   limits.max_slots = std::max(limits.max_slots, limits.max_flows);
   const unsigned descriptors = CORDON_TRY(raise_descriptor_limit(limits.max_flows, listeners_of(options)));
   sandbox::Broker broker{limits, judge, base::Fd{sandbox::control::kControlFd}};

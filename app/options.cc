@@ -8,6 +8,7 @@
 #include "app/options_attach.h"
 #include "app/options_forward.h"
 #include "app/options_lan.h"
+#include "app/options_memory.h"
 #include "app/options_threads.h"
 
 namespace cordon::app {
@@ -66,6 +67,7 @@ Published ports
 
 Limits and isolation
   --max-flows N          connections at a time, 16 to 65536 (default: 8192)
+  --socket-memory SIZE   kernel memory its sockets may hold together (default: by the machine)
   --threads N|auto       threads that carry its traffic, 1 to 16 (default: 1)
   --isolation best       use what the kernel offers and say what is missing (default)
   --isolation strict     refuse to start without full isolation
@@ -87,7 +89,7 @@ struct RawOptions {
   RawStart start;
   std::vector<std::string> policy;
   LanOptions lan;
-  std::string audit_log, name, mac, mtu, max_flows, threads, isolation, features, link_faults;
+  std::string audit_log, name, mac, mtu, max_flows, threads, socket_memory, isolation, features, link_faults;
   bool verbose = false;
   bool quiet = false;
 };
@@ -112,6 +114,7 @@ void declare(CLI::App& cli, RawOptions& raw) {
   text("--mtu", raw.mtu);
   text("--max-flows", raw.max_flows);
   text("--threads", raw.threads);
+  text("--socket-memory", raw.socket_memory);
   text("--isolation", raw.isolation);
   text("--features", raw.features);
   text("--link-faults", raw.link_faults);
@@ -198,6 +201,9 @@ std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& opt
   const auto threads = parse_threads(raw.threads);
   if (!threads) return std::unexpected(threads.error());
   options.threads = *threads;
+  const auto memory = parse_socket_memory(raw.socket_memory);
+  if (!memory) return std::unexpected(memory.error());
+  options.socket_memory = *memory;
   if (raw.isolation == "strict")
     options.isolation = Isolation::kStrict;
   else if (!raw.isolation.empty() && raw.isolation != "best")

@@ -91,7 +91,8 @@ struct RunOptions {
   // (host_addressing.h), so no other role ever sees it.
   bool host_addressing = false;
   std::uint32_t max_flows = 0;
-  std::uint32_t threads = 0;  // of the translator; 0: as many as there are processors, within limits
+  std::uint64_t socket_memory = 0;  // bytes; 0: by the machine
+  std::uint32_t threads = 0;        // of the translator; 0: as many as there are processors, within limits
   Isolation isolation = Isolation::kBest;
   std::optional<link::Faults> link_faults;  // --link-faults: harm on purpose
   Features features;

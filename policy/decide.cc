@@ -123,6 +123,7 @@ std::string_view to_string(Reason reason) {
     case Reason::kMalformed: return "malformed";
     case Reason::kUnsupportedProtocol: return "unsupported-protocol";
     case Reason::kNoResolver: return "no-resolver";
+    case Reason::kLimitMemory: return "limit-memory";
     case Reason::kEngineError: return "engine-error";
   }
   return "engine-error";

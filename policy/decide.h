@@ -61,9 +61,10 @@ enum class Reason : std::uint8_t {
   kMalformed,
   kUnsupportedProtocol,
   kNoResolver,
+  kLimitMemory,
   kEngineError,
 };
-inline constexpr std::size_t kReasonCount = 29;
+inline constexpr std::size_t kReasonCount = 30;
 [[nodiscard]] std::string_view to_string(Reason reason);
 
 enum class DstClass : std::uint8_t {

@@ -40,6 +40,7 @@ base::Result<void> Broker::start() {
   if (judge_.poll_fd() >= 0)
     CORDON_TRY(watch(judge_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kJudge)));
   datagram_offload_ = hold_datagram_offload();
+  prepare_memory();
   tokens_at_ = base::monotonic_now();
   reviewed_epoch_ = judge_.epoch();
 
@@ -65,7 +66,8 @@ base::Result<void> Broker::run() {
 
 int Broker::wait_time(int wait_ms, base::Instant now) const {
   if (review_due()) return 0;
-  base::Instant due = std::min({next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_});
+  base::Instant due = std::min(
+      {next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_, memory_due_, leaving_due_});
   if (inbound_ && inbound_->paused_until > now) due = std::min(due, inbound_->paused_until);
   if (due == base::Instant::never()) return wait_ms;
   const auto left = due <= now ? 0 : std::chrono::ceil<std::chrono::milliseconds>(due - now).count();
@@ -238,6 +240,7 @@ void Broker::tick(base::Instant now) {
   if (now >= drain_due_) drain(now);
   if (now >= path_due_) give_up_lost_paths(now);
   if (now >= meter_due_) meter(now);
+  watch_memory(now);
 }
 
 SendStatus Broker::send(Lane& lane, const Answer& answer) {

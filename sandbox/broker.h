@@ -36,6 +36,7 @@
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/base/time.h"
+#include "sandbox/broker_budget.h"
 #include "sandbox/broker_inbound.h"
 #include "sandbox/broker_socket.h"
 #include "sandbox/broker_table.h"
@@ -56,6 +57,7 @@ struct BrokerOptions {
   base::Duration connect_timeout = std::chrono::seconds{75};
   // A TCP flow outlives the loss of its path for so long: a renewed lease, a link that flaps.
   base::Duration path_grace = std::chrono::seconds{2};
+  std::uint64_t socket_memory = 0;  // bytes of kernel memory that all sockets may hold; 0: by the machine
   // Tests: called when a connect() has an outcome and the second check has not begun.
   std::function<void(const flow::Tuple&)> before_second_check;
 };
@@ -94,6 +96,7 @@ class Broker {
   [[nodiscard]] std::size_t offers() const { return inbound_ ? inbound_->offers.size() : 0; }
   [[nodiscard]] std::uint32_t flows() const { return table_.size(); }
   [[nodiscard]] std::uint32_t pending() const { return pending_; }
+  [[nodiscard]] std::size_t leaving() const { return leaving_.size(); }
 
  private:
   struct Answer {
@@ -206,6 +209,20 @@ class Broker {
              base::Bytes first, base::Instant now);
   void collect_port_sockets(flow::Protocol protocol, net::Port port, net::Family family);
 
+  // broker_memory.cc: the kernel memory of all sockets
+  struct Leaving {  // ended, with bytes still to be sent
+    base::Fd fd;
+    std::uint32_t queued;
+    base::Instant since;  // of the last progress
+  };
+  void prepare_memory();  // before lockdown
+  [[nodiscard]] std::optional<std::uint64_t> machine_socket_memory() const;
+  void watch_memory(base::Instant now);
+  void look_at_memory(base::Instant now);
+  void limit_memory(BrokerFlow& flow);
+  void end_granted(Ended& ended);
+  void see_off(base::Instant now);
+
   void answer(const Answer& answer);
   [[nodiscard]] SendStatus send(Lane& lane, const Answer& answer);
   void flush_answers(std::uint32_t lane);
@@ -238,6 +255,13 @@ class Broker {
   std::uint64_t meter_before_ = 0;  // and of the one before
   std::uint32_t meter_left_ = 0;    // entries of table_.live() still to be measured
   std::uint32_t metered_ = 0;       // flows under a byte budget
+  SocketBudget budget_{0, 1};
+  base::Fd sockstat_;
+  std::vector<Leaving> leaving_;
+  base::Instant memory_due_ = base::Instant::never();
+  base::Instant leaving_due_ = base::Instant::never();
+  std::uint64_t memory_seen_ = 0;  // by the pass under way
+  std::uint32_t memory_left_ = 0;  // entries of table_.live() that it has not asked yet
   std::uint32_t revoke_serial_ = 0;
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read

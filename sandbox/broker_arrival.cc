@@ -166,6 +166,11 @@ std::optional<Verdict> Broker::let_in(const flow::Tuple& seen, base::Instant now
     judge_.on_inbound_limit(seen, Limit::kConnections, now);
     return std::nullopt;
   }
+  if (!budget_.admits(table_.size() + inbound_->offers.size() + leaving_.size() + 1)) {
+    ++inbound_->counters.limited;
+    judge_.on_inbound_limit(seen, Limit::kMemory, now);
+    return std::nullopt;
+  }
   drain(now);  // after the connection stands, before anybody is told
   Verdict verdict = judge_.judge_inbound(seen, now);
   if (verdict.allow) judge_.admit(seen, verdict, now);

@@ -19,7 +19,9 @@ std::optional<Limit> Broker::over_limit(base::Instant now) {
   tokens_at_ = now;
   tokens_ = std::min(options_.new_flows_burst, tokens_ + elapsed * options_.new_flows_per_second);
   if (tokens_ < 1) return Limit::kNewFlows;
-  if (table_.size() >= flow_limit_ || pending_ >= options_.max_pending) return Limit::kConnections;
+  if (table_.size() + leaving_.size() >= flow_limit_ || pending_ >= options_.max_pending)
+    return Limit::kConnections;
+  if (!budget_.admits(table_.size() + leaving_.size() + 1)) return Limit::kMemory;
   tokens_ -= 1;
   return std::nullopt;
 }
@@ -72,6 +74,7 @@ void Broker::open_flow(flow::Id id, const flow::Tuple& tuple, const Verdict& ver
   flow.state = State::kConnecting;
   adopt(flow, verdict, judge_.epoch());
   keep_account(flow, verdict);
+  if (budget_.tight()) limit_memory(flow);
   if (opened.kept_port && flow.socket.valid()) table_.link_port(id.slot);
   ++pending_;
   if (opened.error != EINPROGRESS) {
@@ -130,8 +133,7 @@ void Broker::refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& ve
   judge_.on_cut(view(flow), verdict, why, false, false, now);
   // Nothing was sent; the service sees a reset at most.
   if (flow.socket.valid())
-    end_socket(std::move(flow.socket), flow.tuple.protocol, flow.dial.address.family(),
-               flow::CloseHow::kReset);
+    end_socket(flow.socket.get(), flow.tuple.protocol, flow.dial.address.family(), flow::CloseHow::kReset);
   answer({{slot, flow.generation}, Answer::Kind::kRefuse, verdict.how, 0});
   forget(slot);
 }
@@ -216,7 +218,7 @@ void Broker::end_later(BrokerFlow& flow, flow::CloseHow how) {
 }
 
 void Broker::end_sockets() {
-  for (Ended& ended : ended_) end_socket(std::move(ended.socket), ended.protocol, ended.family, ended.how);
+  for (Ended& ended : ended_) end_granted(ended);
   ended_.clear();
 }
 

@@ -56,6 +56,7 @@ constexpr Row option(int level, int name, std::string_view why) {
 
 constexpr int kSoBindToIfindex = 62;
 constexpr int kIpv6RecvErr = 25;
+constexpr int kSoBufLock = 72;
 
 constexpr Row kOptions[] = {
     option(SOL_SOCKET, SO_LINGER, "reset on close; never wait in close"),
@@ -67,6 +68,7 @@ constexpr Row kOptions[] = {
     option(SOL_SOCKET, SO_REUSEADDR, "second flow of one guest port"),
     option(SOL_SOCKET, SO_RCVBUF, "memory limit of a flow"),
     option(SOL_SOCKET, SO_SNDBUF, "memory limit of a flow; channel depth"),
+    option(SOL_SOCKET, kSoBufLock, "back to automatic buffers"),
     option(SOL_SOCKET, SO_RCVLOWAT, "fewer wake-ups"),
     option(SOL_SOCKET, SO_KEEPALIVE, "held flows"),
     option(SOL_SOCKET, SO_MAX_PACING_RATE, "a flow's share of a rate limit"),
@@ -104,6 +106,7 @@ constexpr Row kChannels[] = {
     {SYS_sendto, "channel and control; never an address", {arg_null(4)}},
     {SYS_recvmsg, "channel, control, netlink, error queue"},
     {SYS_read, "timers, signals"},
+    {SYS_pread64, "the kernel's socket memory"},
     {SYS_write, "audit lines, diagnostics"},
     {SYS_writev, "audit lines"},
     {SYS_poll, "wait for room in the control channel"},

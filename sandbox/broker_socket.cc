@@ -21,7 +21,6 @@ namespace {
 // Unsent bytes the kernel takes per TCP socket before it stops us: deep enough for 64 KiB segments at full
 // speed, shallow enough that a slow path does not queue seconds of data.
 constexpr int kNotSentLowWater = 512 * 1024;
-constexpr int kDatagramBuffer = 4 * 1024 * 1024;  // the kernel caps it at rmem_max, wmem_max
 
 bool set(int fd, int level, int option, int value) {
   return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
@@ -257,18 +256,18 @@ void cut_socket(int socket, flow::Protocol protocol) {
   ::shutdown(socket, SHUT_RDWR);
 }
 
-void end_socket(base::Fd socket, flow::Protocol protocol, net::Family family, flow::CloseHow how) {
+void end_socket(int socket, flow::Protocol protocol, net::Family family, flow::CloseHow how) {
   // The other holder may have kept its descriptor: closing ours alone would leave it a socket nobody watches.
-  if (protocol == flow::Protocol::kUdp && strand(socket.get(), family)) return;
+  if (protocol == flow::Protocol::kUdp && strand(socket, family)) return;
   if (protocol != flow::Protocol::kTcp || how == flow::CloseHow::kReset) {
-    cut_socket(socket.get(), protocol);
+    cut_socket(socket, protocol);
     return;
   }
   // ENOTCONN: both ends have closed already (TCP_CLOSE), and then close() never waits.
-  if (::shutdown(socket.get(), SHUT_RDWR) != 0) return;
+  if (::shutdown(socket, SHUT_RDWR) != 0) return;
   // The other holder may also have set a lingering close, which would make ours wait.
   const linger none{0, 0};
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
 flow::RefuseHow refusal_for(int error) {

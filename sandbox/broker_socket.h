@@ -14,6 +14,8 @@
 
 namespace cordon::sandbox {
 
+inline constexpr int kDatagramBuffer = 4 * 1024 * 1024;  // the kernel caps it at rmem_max, wmem_max
+
 struct OpenedSocket {
   base::Fd socket;  // invalid: socket() or an option failed, see error
   int error = 0;    // errno; EINPROGRESS: the handshake is under way; 0: connected
@@ -60,8 +62,8 @@ struct SocketFacts {
 // After this nothing leaves by the socket and nothing more arrives, whoever else holds it. TCP: the peer gets
 // a reset, what was queued is gone.
 void cut_socket(int socket, flow::Protocol protocol);
-// The flow's regular end. Graceful TCP: what was queued still goes out, then FIN.
-void end_socket(base::Fd socket, flow::Protocol protocol, net::Family family, flow::CloseHow how);
+// The flow's regular end. Graceful TCP: what was queued still goes out, then FIN, also after a close().
+void end_socket(int socket, flow::Protocol protocol, net::Family family, flow::CloseHow how);
 
 // What a guest sees for a failed connect().
 [[nodiscard]] flow::RefuseHow refusal_for(int error);

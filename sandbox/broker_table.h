@@ -50,6 +50,7 @@ struct BrokerFlow {
   std::uint32_t epoch = 0;  // of the judge, when last judged
   std::uint32_t scope_id = 0;
   std::uint32_t bind_interface = 0;
+  std::uint32_t memory_share = 0;  // its buffers are limited to this; 0: they are not
   std::uint64_t token = 0;
   base::Instant started;
   base::Instant lost_since = base::Instant::never();  // its path does not work (broker_review.cc)

@@ -60,7 +60,7 @@ struct PathQuery {
 };
 
 // Why the broker itself refused or cut, where it was not the judge's verdict.
-enum class Limit : std::uint8_t { kConnections, kNewFlows, kDescriptors };
+enum class Limit : std::uint8_t { kConnections, kNewFlows, kDescriptors, kMemory };
 enum class Cut : std::uint8_t {
   kVerdict,      // judged again and denied now: policy or host state changed
   kBecameLocal,  // the connection ended at this host although the decision named a remote destination

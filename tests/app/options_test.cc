@@ -47,6 +47,18 @@ TEST_CASE("options: what follows -- belongs to the command, whatever it looks li
   CHECK(options.command == std::vector<std::string>{"sh", "--mtu", "9000", "--", "--help"});
 }
 
+TEST_CASE("options: socket memory is a size with a unit, within reason") {
+  CHECK(run_options({"run", "--", "x"}).socket_memory == 0);
+  CHECK(run_options({"run", "--socket-memory", "256MB", "--", "x"}).socket_memory == 256'000'000);
+  for (const char* const bad : {"0", "15MB", "x", "256", "-1MB", "2000GB"}) {
+    CAPTURE(bad);
+    const auto invocation = parse_line({"run", "--socket-memory", bad, "--", "x"});
+    REQUIRE_FALSE(invocation);
+    CHECK(invocation.error().message ==
+          "--socket-memory " + std::string{bad} + ": give a size from 16MB to 1000GB, as in 256MB");
+  }
+}
+
 TEST_CASE("options: threads are a number from 1 to 16, or auto") {
   CHECK(run_options({"run", "--", "x"}).threads == 1);
   CHECK(run_options({"run", "--threads", "16", "--", "x"}).threads == 16);

@@ -142,7 +142,7 @@ background() {
   env --default-signal=INT,QUIT ip netns exec host "${RUN_AS[@]}" "$CORDON" run ${CHAT:---quiet} ${CORDON_TEST_OPTIONS:-} --policy $W/policy.yaml \
     --audit-log "$AUDIT" "$@" </dev/null >$W/log/$name.out 2>$W/log/$name.err &
   pid_of[$name]=$!
-  within 20 grep -q ready $W/log/$name.out || die "$name did not get ready: $(cat $W/log/$name.err)"
+  within "${PATIENCE:-20}" grep -q ready $W/log/$name.out || die "$name did not get ready: $(cat $W/log/$name.err)"
 }
 
 # expect WHAT COMMAND...: one check of the case. Not in a subshell, so that it may wait for a process of ours.

@@ -385,7 +385,7 @@ TEST_CASE("policy: reason texts are the closed list of the reference") {
       "tenant-isolation dns-name dns-type dns-answer-filtered dns-limit not-named sni-mismatch sni-missing "
       "ech "
       "limit-connections limit-new limit-rate limit-bytes expired policy-changed host-changed malformed "
-      "unsupported-protocol no-resolver engine-error ");
+      "unsupported-protocol no-resolver limit-memory engine-error ");
 }
 
 TEST_CASE("policy: every row of the special-purpose table is a well-formed prefix and decides for itself") {

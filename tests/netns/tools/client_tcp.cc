@@ -204,6 +204,42 @@ int hold_command(const Options& options, Arguments arguments) {
   return 0;
 }
 
+// Half of the connections never read what the server floods them with, half write to a server that never
+// reads.
+int greedy_command(const Options& options, Arguments arguments) {
+  raise_file_limit();
+  const Target target = parse_target(arguments[0], arguments[1]);
+  const std::uint64_t count = parse_number(arguments[2]);
+  std::vector<Fd> deaf;
+  std::vector<Fd> flooding;
+  std::uint64_t refused = 0;
+  const std::vector<std::byte> block(65536);
+  std::size_t flooded = 0;  // of `flooding`, have had their bytes
+  const auto flood = [&] {
+    for (; flooded < flooding.size(); ++flooded)
+      for (int i = 0; i < 8; ++i)
+        send(flooding[flooded].get(), block.data(), block.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  };
+  for (std::uint64_t i = 0; i < count; ++i) {
+    Connected attempt = connect_tcp(target, options);
+    if (attempt.error != 0) {
+      ++refused;
+      continue;
+    }
+    const Request request{.mode = i % 2 == 0 ? Mode::kBulkSource : Mode::kDeaf};
+    send_all(attempt.fd.get(), std::as_bytes(std::span(&request, 1)));
+    (i % 2 == 0 ? deaf : flooding).push_back(std::move(attempt.fd));
+    if (i % 64 == 63) flood();
+  }
+  std::printf("{\"command\": \"greedy\", \"connected\": %zu, \"refused\": %" PRIu64 "}\n",
+              deaf.size() + flooding.size(), refused);
+  std::puts("ready");
+  std::fflush(stdout);
+  flood();
+  std::this_thread::sleep_for(std::chrono::seconds(parse_number(arguments[3])));
+  return 0;
+}
+
 // One exchange, tried again until the deadline: prints when it first worked.
 int first_command(const Options& options, Arguments arguments) {
   const Target target = parse_target(arguments[0], arguments[1]);
@@ -237,6 +273,7 @@ constexpr std::array kCommands{
     CommandEntry{"cut", "ADDRESS PORT SECONDS", cut_command, 3},
     CommandEntry{"hold", "ADDRESS PORT COUNT", hold_command, 3},
     CommandEntry{"first", "ADDRESS PORT", first_command, 2},
+    CommandEntry{"greedy", "ADDRESS PORT COUNT SECONDS", greedy_command, 4},
 };
 
 }  // namespace

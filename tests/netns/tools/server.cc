@@ -62,7 +62,7 @@ void bulk_sink(int fd) {
 }
 
 void bulk_source(int fd) {
-  const std::vector<std::byte> buffer(1 << 20);
+  static const std::vector<std::byte> buffer(1 << 20);  // one for thousands of connections
   while (send_all(fd, buffer)) {
   }
 }
@@ -104,6 +104,7 @@ void serve(Fd fd, const Request& request, ReportBook& book) {
     case Mode::kQuery: send_report(fd.get(), book.find(request.seed)); break;
     case Mode::kBulkSink: bulk_sink(fd.get()); break;
     case Mode::kBulkSource: bulk_source(fd.get()); break;
+    case Mode::kDeaf:
     case Mode::kEcho: break;
   }
 }
@@ -160,6 +161,10 @@ class TcpServer {
     Pending& connection = found->second;
     if (connection.have < sizeof(Request) && !read_request(connection)) return;
     if (connection.have < sizeof(Request)) return;
+    if (connection.request.mode == Mode::kDeaf) {
+      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, number, nullptr);
+      return;
+    }
     if (connection.request.mode == Mode::kEcho) {
       if (!echo(number)) pending_.erase(found);
       return;

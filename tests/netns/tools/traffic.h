@@ -49,6 +49,7 @@ enum class Mode : std::uint8_t {
   kQuery,           // reply with the Report kept under the seed
   kBulkSink,        // read without checking until FIN, reply with a Report
   kBulkSource,      // send zeros until the client goes
+  kDeaf,            // read nothing
 };
 
 struct Request {
