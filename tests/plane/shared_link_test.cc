@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -100,9 +101,9 @@ TEST_CASE("plane workers: a datagram in fragments reaches the owner of its flow,
     const auto t = tuple(flow::Protocol::kUdp, crew.port_owned_by(1, flow::Protocol::kUdp));
     const auto whole = udp_frame(t, bytes_of(std::string(40, 'x')));
     const auto piece = [&](std::size_t from, std::size_t size, bool more) {
-      std::vector<std::byte> out(whole.begin(), whole.begin() + 34);
-      const auto at = whole.begin() + 34 + static_cast<std::ptrdiff_t>(from);
-      out.insert(out.end(), at, at + static_cast<std::ptrdiff_t>(size));
+      std::vector<std::byte> out(34 + size);
+      std::copy_n(whole.begin(), 34, out.begin());
+      std::copy_n(whole.begin() + 34 + static_cast<std::ptrdiff_t>(from), size, out.begin() + 34);
       const base::MutableBytes ip = base::MutableBytes{out}.subspan(14);
       wire::ipv4_layout::TotalLength::put(ip, static_cast<std::uint16_t>(20 + size));
       wire::ipv4_layout::Identification::put(ip, id);
