@@ -56,6 +56,8 @@ class BrokerJudge final : public sandbox::Judge {
   void on_counters(const sandbox::CounterValues& values, base::Instant now) override;
   void on_tick(base::Instant now) override;
   [[nodiscard]] base::Instant tick_due() const override;
+  // The translators' totals, indexed by plane::Counter.
+  [[nodiscard]] const sandbox::CounterValues& counters() const { return counters_; }
   // At the end: every summary that is still held back.
   void finish(base::Instant now);
 

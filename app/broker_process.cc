@@ -10,6 +10,7 @@
 #include "app/options_threads.h"
 #include "app/publish.h"
 #include "app/run.h"
+#include "core/plane/counters.h"
 #include "policy/builtin.h"
 #include "policy/load.h"
 #include "sandbox/broker.h"
@@ -54,6 +55,16 @@ base::Result<unsigned> raise_descriptor_limit(std::uint32_t flows, std::uint32_t
   return static_cast<unsigned>(files.rlim_cur);
 }
 
+// What became of the guest's frames, one line, the zeros left out.
+void print_counters(const sandbox::CounterValues& values) {
+  std::string line = "cordon: counters:";
+  for (std::size_t i = 0; i < plane::kCounters; ++i)
+    if (values[i] != 0)
+      line +=
+          ' ' + std::string{plane::name(static_cast<plane::Counter>(i))} + '=' + std::to_string(values[i]);
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
 base::Result<void> serve(const RunOptions& options, std::vector<base::Fd> inherited,
                          std::shared_ptr<const policy::PolicySet> policy) {
   auto monitor = CORDON_TRY(netlink::Monitor::open(base::monotonic_now()));
@@ -80,6 +91,7 @@ base::Result<void> serve(const RunOptions& options, std::vector<base::Fd> inheri
 
   const auto served = broker.run();
   judge.finish(base::monotonic_now());
+  if (options.verbosity == Verbosity::kVerbose) print_counters(judge.counters());
   return served;
 }
 

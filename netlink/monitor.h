@@ -33,8 +33,6 @@ class Monitor {
   [[nodiscard]] int poll_fd() const { return events_.fd(); }
   [[nodiscard]] bool stale() const { return stale_; }
   [[nodiscard]] std::uint64_t overruns() const { return overruns_; }
-  // Tests: makes the next drain() behave as after an overrun.
-  void mark_stale() { stale_ = true; }
 
  private:
   Monitor(RouteSocket events, RouteSocket dumps, Fib fib)

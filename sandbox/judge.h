@@ -89,9 +89,7 @@ class Judge {
   [[nodiscard]] virtual Verdict judge(const flow::Tuple& tuple, base::Instant now) = 0;
   // The same for a connection or datagram from outside: `seen.remote` is the peer as the listening socket saw
   // it (no translation), `seen.guest` where the forward leads. `dial` of the verdict is the peer, un-mapped.
-  [[nodiscard]] virtual Verdict judge_inbound(const flow::Tuple& /*seen*/, base::Instant /*now*/) {
-    return {};
-  }
+  [[nodiscard]] virtual Verdict judge_inbound(const flow::Tuple& seen, base::Instant now) = 0;
   // Asks the kernel, not a cache: would a packet to `dial` leave this machine now?
   [[nodiscard]] virtual bool route_is_remote(const flow::Tuple& tuple, const Verdict& verdict) = 0;
   // `now_judged`: what judge() says of the flow's tuple in this epoch.
@@ -103,23 +101,21 @@ class Judge {
   // either direction, and never for a flow that is judged again. Over a limit it turns the verdict into a
   // refusal (to be handled as judge()'s own, on_denied() included); else it counts the flow, and release()
   // must follow exactly once, whatever becomes of it.
-  virtual void admit(const flow::Tuple& /*tuple*/, Verdict& /*verdict*/, base::Instant /*now*/) {}
-  virtual void release(std::uint32_t /*account*/) {}
+  virtual void admit(const flow::Tuple& tuple, Verdict& verdict, base::Instant now) = 0;
+  virtual void release(std::uint32_t account) = 0;
   // Payload bytes of a metered flow so far, both directions. TCP: the kernel's count, several times a second
   // while bytes move and at the end. Datagrams: the translator's word.
-  virtual void on_volume(std::uint32_t /*account*/, std::uint64_t /*total*/) {}
+  virtual void on_volume(std::uint32_t account, std::uint64_t total) = 0;
   // Set when a budget the flow falls under is used up: it is then cut with this verdict.
-  [[nodiscard]] virtual std::optional<Verdict> over_budget(const FlowView& /*flow*/,
-                                                           std::uint32_t /*account*/) const {
-    return std::nullopt;
-  }
+  [[nodiscard]] virtual std::optional<Verdict> over_budget(const FlowView& flow,
+                                                           std::uint32_t account) const = 0;
 
   // Audit. Each call is one fact; the judge aggregates.
   virtual void on_denied(const flow::Tuple& tuple, const Verdict& verdict, base::Instant now) = 0;
   virtual void on_limit(const flow::Tuple& tuple, Limit limit, base::Instant now) = 0;
   // The same for a flow from outside; `seen` as for judge_inbound(). kConnections: also when the guest's side
   // had no room for it.
-  virtual void on_inbound_limit(const flow::Tuple& /*seen*/, Limit /*limit*/, base::Instant /*now*/) {}
+  virtual void on_inbound_limit(const flow::Tuple& seen, Limit limit, base::Instant now) = 0;
   // Granted: the fd is on its way. From outside: it was claimed.
   virtual void on_allowed(const FlowView& flow, base::Instant now) = 0;
   // socket(), bind() or connect() failed with `error`, or no answer came in time (ETIMEDOUT).

@@ -73,11 +73,11 @@ class Gate {
   [[nodiscard]] virtual bool close(Id id, CloseHow how, EndReason reason, const Volumes& volumes) = 0;
   // An inbound flow got a slot: from now on `id` names it as if it had been requested and granted, and it
   // ends by close(). Same meaning of the result.
-  [[nodiscard]] virtual bool claim(Id /*id*/, std::uint32_t /*offer*/) { return true; }
+  [[nodiscard]] virtual bool claim(Id id, std::uint32_t offer) = 0;
   // No slot for it (table full, the tuple is in use): the broker resets the peer's connection.
-  [[nodiscard]] virtual bool decline(std::uint32_t /*offer*/) { return true; }
+  [[nodiscard]] virtual bool decline(std::uint32_t offer) = 0;
   // What a flow has carried so far, where Shaping::report asks for it. Same meaning of the result.
-  [[nodiscard]] virtual bool report_volumes(Id /*id*/, const Volumes& /*volumes*/) { return true; }
+  [[nodiscard]] virtual bool report_volumes(Id id, const Volumes& volumes) = 0;
   // Best effort: a full channel counts the loss.
   virtual void report_spoof(const SpoofReport& report) = 0;
 };
@@ -88,9 +88,9 @@ class GateEvents {
   virtual void on_grant(Grant grant) = 0;
   virtual void on_refuse(Id id, RefuseHow how) = 0;
   // An offer that the broker has cut meanwhile is answered by on_revoke() after the claim.
-  virtual void on_inbound(Inbound /*inbound*/) {}
+  virtual void on_inbound(Inbound inbound) = 0;
   // Only after the flow was claimed. An unknown id (the flow has ended meanwhile) is dropped and counted.
-  virtual void on_late_datagram(const LateDatagram& /*datagram*/) {}
+  virtual void on_late_datagram(const LateDatagram& datagram) = 0;
   // The broker has already cut the socket; the plane tells the guest (RST / ICMP) and frees the slot, and
   // still sends close() so that the broker can drop its dup.
   virtual void on_revoke(Id id, RefuseHow how) = 0;

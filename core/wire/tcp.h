@@ -67,7 +67,6 @@ class TcpView {
   }
   [[nodiscard]] constexpr std::uint16_t window() const { return tcp_layout::Window::get(bytes_); }
   [[nodiscard]] constexpr std::uint16_t checksum() const { return tcp_layout::Checksum::get(bytes_); }
-  [[nodiscard]] constexpr std::uint16_t urgent() const { return tcp_layout::Urgent::get(bytes_); }
   [[nodiscard]] constexpr std::size_t header_length() const { return header_; }
   [[nodiscard]] constexpr Bytes options() const { return bytes_.subspan(kMinHeader, header_ - kMinHeader); }
   [[nodiscard]] constexpr Bytes payload() const { return bytes_.subspan(header_); }

@@ -152,6 +152,7 @@ struct InboundList final : flow::GateEvents {
   void on_refuse(flow::Id, flow::RefuseHow) override {}
   void on_revoke(flow::Id, flow::RefuseHow) override {}
   void on_gate_writable() override {}
+  void on_late_datagram(const flow::LateDatagram&) override {}
   void on_inbound(flow::Inbound inbound) override {
     first = text_of(inbound.first);
     last = std::move(inbound);
