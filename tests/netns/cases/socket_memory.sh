@@ -15,7 +15,7 @@ held() {
       for (i = 1; i <= n; i++)
         if (part[i] ~ /^(r|w|f)[0-9]+$/ || part[i] ~ /^bl[0-9]+$/) {
           sub(/^[a-z]+/, "", part[i])
-          if (part[i] < 2147483648) sum += part[i]  # what is charged in advance can be below zero
+          if (part[i] + 0 < 2147483648) sum += part[i]  # what is charged in advance can be below zero
         }
     }
     END { printf "%d\n", sum / 1024 }'
