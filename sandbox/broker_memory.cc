@@ -1,10 +1,10 @@
 // The budget over the kernel's socket memory (broker_budget.h): looking, limiting, and sockets that are
 // leaving.
 //
-// One look: the kernel's total for the machine is read first, one small file; while that is below half of the
-// budget, ours is too. Otherwise each socket is asked what it holds (SO_MEMINFO takes no lock). Limits are
-// put on or taken off in the same pass; that takes the socket's lock, which a captured translator may hold,
-// so the launcher's clock runs around it.
+// One look: the kernel's total for the machine is read first, one small file; while that, or what it has
+// grown by since the sockets were asked, leaves us below half of the budget, nobody is asked. Otherwise each
+// socket is asked what it holds (SO_MEMINFO takes no lock). Limits are put on or taken off in the same pass;
+// that takes the socket's lock, which a captured translator may hold, so the launcher's clock runs around it.
 //
 // A flow that ended with bytes still queued leaves a socket that the kernel keeps until the peer has taken
 // them, or for minutes when it does not: memory that no flow stands for. So the broker keeps its duplicate of
@@ -32,6 +32,7 @@ namespace {
 using State = BrokerFlow::State;
 
 constexpr std::uint32_t kLooksPerTurn = 1024;
+constexpr base::Duration kAskAgain = std::chrono::seconds{2};  // others may have given back what we took
 constexpr std::size_t kMostLeaving = 4096;
 constexpr base::Duration kLeavingLook = std::chrono::milliseconds{100};
 constexpr base::Duration kNoProgress = std::chrono::seconds{60};
@@ -132,11 +133,18 @@ void Broker::watch_memory(base::Instant now) {
 void Broker::look_at_memory(base::Instant now) {
   if (memory_left_ == 0) {
     const auto machine = machine_socket_memory();
-    if (machine && *machine < budget_.bytes() / 2 && !budget_.tight()) {
-      budget_.observe(std::min(*machine, budget_.bytes() / 2), now);
-      memory_due_ = now + budget_.period();
-      return;
+    if (machine && !budget_.tight()) {
+      // Ours is at most all there is, and at most what it was plus what came to the machine since.
+      std::uint64_t bound = *machine;
+      if (now < memory_pass_due_)
+        bound = std::min(bound, memory_then_ + std::max(*machine, machine_then_) - machine_then_);
+      if (bound < budget_.bytes() / 2) {
+        budget_.observe(bound, now);
+        memory_due_ = now + budget_.period();
+        return;
+      }
     }
+    machine_then_ = machine.value_or(0);
     memory_left_ = table_.size();
     memory_seen_ = 0;
     for (const Leaving& socket : leaving_) memory_seen_ += held_by(socket.fd.get()).all;
@@ -156,6 +164,8 @@ void Broker::look_at_memory(base::Instant now) {
   if (memory_left_ > 0) return;  // goes on in the next turn
   const bool before = budget_.tight();
   budget_.observe(memory_seen_, now);
+  memory_then_ = memory_seen_;
+  memory_pass_due_ = now + kAskAgain;
   // Limits are put on in a pass of their own, at once.
   if (before == budget_.tight()) memory_due_ = now + budget_.period();
 }
