@@ -7,7 +7,8 @@ namespace_of() { readlink /proc/$1/ns/$2; }
 own() { local other; other=$(namespace_of "$launcher" $2) && [ -n "$other" ] && [ "$(namespace_of $1 $2)" != "$other" ]; }
 shares() { local other; other=$(namespace_of "$launcher" $2) && [ -n "$other" ] && [ "$(namespace_of $1 $2)" = "$other" ]; }
 empty_root() { [ -d /proc/$1/root/ ] && [ -z "$(ls -A /proc/$1/root/)" ]; }
-# Nothing but sockets, pipes, the kernel's own objects, the tap and /dev/null; the broker has the caller's stderr.
+# Nothing but sockets, pipes, the kernel's own objects, the tap and /dev/null; the broker has the caller's stderr and the
+# kernel's count of socket memory (sandbox/broker_memory.cc), for reading.
 only_descriptors() {
   local fd target
   [ -e /proc/$1/fd/3 ] || return 1
@@ -17,6 +18,7 @@ only_descriptors() {
     case $target in
       socket:* | pipe:* | anon_inode:* | /dev/null | /dev/net/tun) ;;
       "$AUDIT") [ $2 = broker ] || { say "$target"; return 1; } ;;
+      /proc/$1/net/sockstat) [ $2 = broker ] && grep -q '^flags:.*0$' /proc/$1/fdinfo/${fd##*/} || { say "$target"; return 1; } ;;
       *) say "$fd is $target"; return 1 ;;
     esac
   done
