@@ -61,8 +61,8 @@ Telling others
 
 Published ports
   -t, --tcp-ports SPEC   let connections from outside in: 8080, 8080:80, 127.0.0.1/2222:22,
-                         %eth0/8000-8100, all,~22, none; repeat it. With --policy, an ingress rule
-                         must allow them too
+                         %eth0/8000-8100, all,~22, none; repeat it. With a policy file, an ingress
+                         rule must allow them too
   -u, --udp-ports SPEC   the same for UDP
 
 Limits and isolation
