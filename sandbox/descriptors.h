@@ -1,7 +1,7 @@
 // Descriptors of a role: 0-2 standard, 3 and 4 its two ends (control.h), 5 a pidfd of the launcher until
-// begin; then, of a translator with several workers, channel and tap of each further one, of a broker the
-// listening sockets that the launcher had to open for it. A translator's standard
-// output is a pipe on which it says once that its loop begins.
+// begin. From 6 on, of a translator: the first worker's bulk queue, then channel, tap and bulk queue of each
+// further worker; of a broker: the listening sockets that the launcher had to open for it. A translator's
+// standard output is a pipe on which it says once that its loop begins.
 #pragma once
 
 #include "core/base/error.h"

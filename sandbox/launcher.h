@@ -1,20 +1,19 @@
-// The launcher: starts, watches, restarts and ends the other processes. It holds no network and parses no
-// foreign bytes but resolv.conf.
+// The launcher: starts, watches, restarts and ends the other processes. Of the network it holds nothing but,
+// until the broker has them, the listeners that need a privilege; of foreign bytes it parses resolv.conf.
 //
 // Theory of operation. start order: broker is exec'd first and loads policy and host state while the guest
 // child configures its namespace; the guest child's tap then goes into a fresh translator, the translator's
 // channel to the broker; when both say that they are ready, the guest may go(). A translator that ends before
 // that fails the start. From then on one epoll over the control socket, pipes, a signalfd and inotify:
-//   translator dies      a new one on the kept taps, at most kRestartLimit times in kRestartWindow, then
-//   given up interface gone       the translator ends by itself (it alone reads the taps) and is not started
-//   again broker dies          the translator is killed; the command goes on without network command ends
-//   everything is ended and reaped; its exit status (128+n for a signal) is run()'s result RevokeBegin
-//   without its End for 100 ms
-//                        SIGKILL to the translator (messages: control.h)
-//   SIGINT SIGTERM SIGHUP SIGQUIT
-//                        forwarded to the command; a second one kills it. What the terminal sent has reached
-//                        the command already and is not repeated
-//   resolv.conf changes  Resolvers to the broker
+// - translator dies: a new one on the kept taps, at most kRestartLimit times in kRestartWindow, then none.
+// - interface gone: the translator ends by itself (it alone reads the taps) and is not started again.
+// - broker dies: the translator is killed; the command goes on without network.
+// - command ends: everything is ended and reaped; its status (128+n for a signal) is run()'s result.
+// - RevokeBegin without its End for 100 ms: SIGKILL to the translator (messages: control.h).
+// - SIGINT, SIGTERM, SIGHUP, SIGQUIT: forwarded to the command; a second one kills it. What the terminal
+//   sent has reached the command already and is not repeated.
+// - resolv.conf changes: Resolvers to the broker.
+//
 // A guest without a command ends with 0 when its interface is gone (the kernel removes it with its namespace,
 // which no process of ours holds), when the guest says so, or by one of the signals; with 125 when the
 // command would be left without network.

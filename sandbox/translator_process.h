@@ -1,6 +1,6 @@
-// The translator's process: fds 3 (channel to the broker) and 4 (tap) in, lockdown, one worker, until the
-// channel closes. Everything is reserved before the filter is installed; afterwards it neither opens nor
-// allocates.
+// The translator's process: channels to the broker and queues of the tap in (descriptors.h), lockdown, one
+// worker a thread (translator_lane.h), until a channel closes. Everything is reserved before the filter is
+// installed; afterwards it neither opens nor allocates.
 #pragma once
 
 #include <optional>

@@ -6,8 +6,8 @@
 // it is refused. Rotating privacy addresses (Linux: one a day, seven days) never come near that. The plan's
 // own addresses are not counted here.
 //
-// Two tables exist per guest, with the same rule: the translator's (each packet) and the broker's (each
-// flow), which does not believe the translator.
+// Every worker of the translator has a table (each packet), and the broker has one for the guest (each flow),
+// with the same rule; the broker does not believe the translator.
 #pragma once
 
 #include <array>
