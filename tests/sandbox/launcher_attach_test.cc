@@ -60,6 +60,7 @@ TEST_CASE("launcher: an interface is gone when its device is, and only then") {
   }
   int status = 0;
   REQUIRE(::waitpid(pid, &status, 0) == pid);
+  REQUIRE(WIFEXITED(status));
   if (WEXITSTATUS(status) == 77) {
     MESSAGE("this machine forbids the tap that the test needs");
     return;
