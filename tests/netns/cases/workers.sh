@@ -10,7 +10,7 @@ every_thread() {  # every_thread PID LINE VALUE
   local thread
   for thread in $(threads_of $1); do line_is "$thread" $2 "$3" || return 1; done
 }
-threads_are() { [ "$(threads_of $1 | wc -l)" = $2 ]; }
+threads_are() { [ "$(threads_of $1 | wc -l)" = $2 ] || { echo "not $2:" $(threads_of $1); return 1; }; }
 uids() { for thread in $(threads_of $1); do sed -n 's/^\([UG]id\|Groups\):/\1/p' $thread/status; done | sort -u | wc -l; }
 all_confined() {
   local zero=0000000000000000 set
@@ -52,5 +52,9 @@ for address in $SERVER4 $SERVER6; do
 done
 expect "with losses at the link" guest --link-faults loss=1%,duplicate=1%,reorder=1% -- \
   $TRAFFIC send $SERVER4 $PORT $((BYTES / 64))
-expect "as many threads as processors" guest --threads auto -- $TRAFFIC first $SERVER4 $PORT
+background auto --threads auto -- sh -c "$connect && echo ready; while ! [ -e $W/log/counted ]; do sleep 0.05; done"
+processors=$(nproc)
+expect "as many threads as processors, at most four" threads_are "$(role translator)" $((processors < 4 ? processors : 4))
+touch $W/log/counted
+expect "and that guest ends well" wait "${pid_of[auto]}"
 finish
