@@ -91,7 +91,7 @@ expect "dhclient: lease, traffic, renewal, reboot, release, another network" \
   guest --no-config-net --lease-time 10 "${names[@]}" -- $W/dhclient-guest
 for what in event=BOUND event=RENEW event=REBOOT event=RELEASE new_ip_address=10.0.2.15 new_subnet_mask=255.255.255.0 \
   new_routers=10.0.2.2 new_domain_name_servers=10.0.2.3 new_dhcp_lease_time=10 new_dhcp_renewal_time=5 \
-  new_domain_name=corp.example new_host_name=web new_interface_mtu=65520 \
+  new_domain_name=corp.example "new_domain_search=corp.example. lab.corp.example." new_host_name=web new_interface_mtu=65520 \
   "new_rfc3442_classless_static_routes=0 10 0 2 2"; do
   expect "dhclient was told $what" told "$what"
 done
