@@ -45,6 +45,7 @@ END
 chmod 755 $W/slaac-guest $W/bad-guest
 expect "SLAAC, privacy addresses, rdisc6" guest --no-config-net --no-ipv4 --search corp.example -- $W/slaac-guest
 cp $W/log/expect $W/log/slaac
+expect "the same with two threads" guest --threads 2 --no-config-net --no-ipv4 --search corp.example -- $W/slaac-guest
 for what in 'stable fd00:c0:2d:0:' 'private fd00:c0:2d:0:' 'default via fe80::c0:2d:2 dev eth0 proto ra' 'Prefix *: fd00:c0:2d::/64' \
   'Recursive DNS server *: fd00:c0:2d::3' 'DNS search list *: corp.example' 'MTU *: *65520' 'Router lifetime *: *1800'; do
   expect "seen: $what" grep -q "$what" $W/log/slaac
