@@ -69,6 +69,7 @@ int Broker::wait_time(int wait_ms, base::Instant now) const {
   base::Instant due = std::min(
       {next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_, memory_due_, leaving_due_});
   if (inbound_ && inbound_->paused_until > now) due = std::min(due, inbound_->paused_until);
+  if (inbound_) due = std::min(due, inbound_->offers_due);
   if (due == base::Instant::never()) return wait_ms;
   const auto left = due <= now ? 0 : std::chrono::ceil<std::chrono::milliseconds>(due - now).count();
   const int bounded = static_cast<int>(std::min<std::int64_t>(left, 3'600'000));
@@ -239,6 +240,7 @@ void Broker::tick(base::Instant now) {
   // Nobody may ask while the host state is unknown, yet live flows wait for it.
   if (now >= drain_due_) drain(now);
   if (now >= path_due_) give_up_lost_paths(now);
+  if (inbound_ && now >= inbound_->offers_due) time_out_offers(now);
   if (now >= meter_due_) meter(now);
   watch_memory(now);
 }

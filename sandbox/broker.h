@@ -31,6 +31,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/base/error.h"
@@ -170,6 +171,7 @@ class Broker {
   // broker_limits.cc: flows under the policy's limits
   void keep_account(BrokerFlow& flow, const Verdict& verdict);  // once the flow has its socket
   void forget(std::uint32_t slot);                              // releases and erases
+  void drop_account(const BrokerFlow& flow);
   std::uint64_t measure(const BrokerFlow& flow);
   void on_volumes(const FlowVolumes& report, base::Instant now);
   void meter_soon(base::Instant now);
@@ -184,6 +186,8 @@ class Broker {
   void on_claim(const FlowClaim& claim, base::Instant now);
   void on_decline(const FlowDecline& decline, base::Instant now);
   void review_offers(base::Instant now);
+  void cut_offers(std::span<const std::uint32_t> numbers, base::Instant now);
+  void time_out_offers(base::Instant now);
   void drop_offers();
   void leave_inbound(const InboundPart& part);
   void forget_offer(std::uint32_t number);
@@ -204,7 +208,8 @@ class Broker {
   void on_late_datagram(const PeerRef& peer, base::Bytes payload);
   std::optional<Verdict> let_in(const flow::Tuple& seen, base::Instant now);
   [[nodiscard]] flow::Tuple seen_tuple(const Arrival& arrival) const;
-  [[nodiscard]] std::optional<flow::Tuple> shown_tuple(const flow::Tuple& seen);
+  // What the guest sees where it is not `seen`; false: no port is free.
+  [[nodiscard]] bool shown_tuple(const flow::Tuple& seen, std::optional<flow::Tuple>& shown);
   void offer(const Arrival& arrival, const flow::Tuple& seen, const Verdict& verdict, base::Fd socket,
              base::Bytes first, base::Instant now);
   void collect_port_sockets(flow::Protocol protocol, net::Port port, net::Family family);
@@ -216,6 +221,8 @@ class Broker {
     base::Instant since;  // of the last progress
   };
   void prepare_memory();  // before lockdown
+  // Whose memory is counted.
+  [[nodiscard]] std::size_t sockets() const { return table_.size() + leaving_.size() + offers(); }
   [[nodiscard]] std::optional<std::uint64_t> machine_socket_memory() const;
   void watch_memory(base::Instant now);
   void look_at_memory(base::Instant now);

@@ -138,24 +138,28 @@ flow::Tuple Broker::seen_tuple(const Arrival& arrival) const {
 
 // The guest must be able to answer by its gateway: a source that is its own, the gateway's, of its own link
 // or only has a meaning on ours becomes the gateway's, with another port where two peers would become one.
-std::optional<flow::Tuple> Broker::shown_tuple(const flow::Tuple& seen) {
+bool Broker::shown_tuple(const flow::Tuple& seen, std::optional<flow::Tuple>& shown) {
   const net::IpAddress& source = seen.remote.address;
   for (const GuestLink& link : inbound_->options.links) {
     if (link.gateway.family() != source.family()) continue;
     const bool collides = net::is_loopback(source) || net::is_link_local(source) ||
                           link.on_link.contains(source) || source == link.gateway || source == link.dns ||
                           std::ranges::find(link.guest, source) != link.guest.end();
-    if (!collides) return std::nullopt;
-    flow::Tuple shown = seen;
-    shown.remote.address = link.gateway;
+    if (!collides) return true;
+    shown = seen;
+    shown->remote.address = link.gateway;
     constexpr std::uint32_t kFirst = 1024;
     constexpr std::uint32_t kCount = 65536 - kFirst;
-    for (std::uint32_t n = 0; n < kCount && inbound_->shown.contains(shown); ++n)
-      shown.remote.port = net::Port{
-          static_cast<std::uint16_t>(kFirst + (seen.remote.port.number() + 7919U * (n + 1)) % kCount)};
-    return shown;
+    // A peer who takes all the ports must not make each arrival look through them: the next one goes on from
+    // where this one stopped.
+    constexpr int kTries = 64;
+    for (int n = 0; inbound_->shown.contains(*shown); ++n) {
+      if (n == kTries) return false;
+      shown->remote.port = net::Port{static_cast<std::uint16_t>(kFirst + inbound_->next_port++ % kCount)};
+    }
+    return true;
   }
-  return std::nullopt;
+  return true;
 }
 
 // The verdict of what may come in, admitted; nullopt: refused and recorded.

@@ -19,9 +19,8 @@ std::optional<Limit> Broker::over_limit(base::Instant now) {
   tokens_at_ = now;
   tokens_ = std::min(options_.new_flows_burst, tokens_ + elapsed * options_.new_flows_per_second);
   if (tokens_ < 1) return Limit::kNewFlows;
-  if (table_.size() + leaving_.size() >= flow_limit_ || pending_ >= options_.max_pending)
-    return Limit::kConnections;
-  if (!budget_.admits(table_.size() + leaving_.size() + 1)) return Limit::kMemory;
+  if (sockets() >= flow_limit_ || pending_ >= options_.max_pending) return Limit::kConnections;
+  if (!budget_.admits(sockets() + 1)) return Limit::kMemory;
   tokens_ -= 1;
   return std::nullopt;
 }

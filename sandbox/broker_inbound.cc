@@ -67,11 +67,19 @@ void Broker::pause_inbound(base::Duration how_long, base::Instant now) {
 // Any worker may be told: they hand an offer on to the one that owns its flow.
 void Broker::offer(const Arrival& arrival, const flow::Tuple& seen, const Verdict& verdict, base::Fd socket,
                    base::Bytes first, base::Instant now) {
+  std::optional<flow::Tuple> shown;
+  if (!shown_tuple(seen, shown)) {
+    ++inbound_->counters.limited;
+    judge_.on_inbound_limit(seen, Limit::kConnections, now);
+    if (verdict.account != 0) judge_.release(verdict.account);
+    cut_socket(socket.get(), seen.protocol);
+    return;
+  }
   while (inbound_->next_offer == 0 || inbound_->offers.contains(inbound_->next_offer)) ++inbound_->next_offer;
   const std::uint32_t number = inbound_->next_offer++;
   Offer& offer = inbound_->offers[number];
   const SocketFacts facts = look_at(socket.get(), arrival.peer.address.family());
-  offer.verdict = verdict;
+  offer.since = now;
   offer.path_mtu = facts.path_mtu;
   offer.first.assign(first.begin(), first.end());
   BrokerFlow& flow = offer.flow;
@@ -82,8 +90,8 @@ void Broker::offer(const Arrival& arrival, const flow::Tuple& seen, const Verdic
   flow.local = arrival.local.address;
   flow.state = BrokerFlow::State::kGranted;
   flow.inbound = std::make_unique<InboundPart>();
-  flow.inbound->shown = shown_tuple(seen);
-  if (flow.inbound->shown) inbound_->shown.insert(*flow.inbound->shown);
+  flow.inbound->shown = shown;
+  if (shown) inbound_->shown.insert(*shown);
   if (seen.protocol == flow::Protocol::kUdp) {
     flow.bind_interface = verdict.bind_interface;
     flow.inbound->peer = InboundPeer{arrival.listener, arrival.peer, arrival.local, arrival.scope_id};
@@ -91,6 +99,10 @@ void Broker::offer(const Arrival& arrival, const flow::Tuple& seen, const Verdic
   }
   flow.socket = std::move(socket);
   adopt(flow, verdict, judge_.epoch());
+  // The translator can use the socket as soon as it has it, claimed or not.
+  keep_account(flow, verdict);
+  if (budget_.tight()) limit_memory(flow);
+  inbound_->offers_due = std::min(inbound_->offers_due, now + inbound_->options.offer_patience);
   ++inbound_->flows;
   ++inbound_->counters.offered;
   answer({{kFirstLane * options_.max_slots, number}, Answer::Kind::kOffer, {}, 0});
@@ -104,10 +116,11 @@ SendStatus Broker::send_offer(Lane& lane, std::uint32_t number) {
                              .tuple = offer.flow.inbound->shown.value_or(offer.flow.tuple),
                              .path_mtu = offer.path_mtu,
                              .receive_window = 0,
-                             .shaping = offer.verdict.shaping};
+                             .shaping = offer.flow.shaping};
   const SendStatus status = lane.channel.send_inbound(message, offer.flow.socket.get(), offer.first);
   if (status == SendStatus::kFull) return status;
   offer.sent = true;
+  offer.since = base::monotonic_now();
   offer.first = {};
   return status;
 }
@@ -133,14 +146,13 @@ void Broker::on_claim(const FlowClaim& claim, base::Instant now) {
   flow.live_index = live_index;
   const auto& peer = flow.inbound->peer;
   if (peer) inbound_->peers[*peer] = {.offer = 0, .id = claim.id};
-  keep_account(flow, offer.verdict);
   judge_.on_allowed(view(flow), now);
   for (const auto& datagram : offer.late) {
     inbound_->late_bytes -= datagram.size();
     if (!offer.cut) on_late_datagram({.offer = 0, .id = claim.id}, datagram);
   }
   if (!offer.cut) return;
-  judge_.on_cut(view(flow), *offer.cut, Cut::kVerdict, true, false, now);
+  judge_.on_cut(view(flow), *offer.cut, offer.why, true, false, now);
   flow.socket.reset();
   flow.state = BrokerFlow::State::kAwaitingClose;
   answer({claim.id, Answer::Kind::kRevoke, offer.cut->how, 0});
@@ -156,8 +168,9 @@ void Broker::on_decline(const FlowDecline& decline, base::Instant now) {
   Offer& offer = found->second;
   ++inbound_->counters.declined;
   if (offer.cut) {
-    judge_.on_cut(view(offer.flow), *offer.cut, Cut::kVerdict, false, false, now);
+    judge_.on_cut(view(offer.flow), *offer.cut, offer.why, false, false, now);
   } else {
+    measure(offer.flow);  // cutting clears the kernel's count
     judge_.on_inbound_limit(offer.flow.tuple, Limit::kConnections, now);
     cut_socket(offer.flow.socket.get(), offer.flow.tuple.protocol);
   }
@@ -169,7 +182,7 @@ void Broker::forget_offer(std::uint32_t number) {
   const auto found = inbound_->offers.find(number);
   Offer& offer = found->second;
   for (const auto& datagram : offer.late) inbound_->late_bytes -= datagram.size();
-  if (offer.verdict.account != 0) judge_.release(offer.verdict.account);
+  drop_account(offer.flow);
   leave_inbound(*offer.flow.inbound);
   inbound_->offers.erase(found);
 }
@@ -187,28 +200,71 @@ void Broker::review_offers(base::Instant now) {
   for (auto& [number, offer] : inbound_->offers) {
     if (offer.cut || offer.flow.epoch == judge_.epoch()) continue;
     const Verdict verdict = judge_.judge_inbound(offer.flow.tuple, now);
-    if (verdict.allow) {
+    const bool became_local = offer.flow.tuple.protocol != flow::Protocol::kTcp && verdict.allow &&
+                              verdict.local_service && !offer.flow.local_service;
+    if (verdict.allow && !became_local) {
       adopt(offer.flow, verdict, judge_.epoch());
       continue;
     }
     offer.cut = verdict;
+    offer.why = became_local ? Cut::kBecameLocal : Cut::kVerdict;
     denied.push_back(number);
   }
-  if (denied.empty()) return;
+  cut_offers(denied, now);
+}
+
+// Those that have `cut` set just now.
+void Broker::cut_offers(std::span<const std::uint32_t> numbers, base::Instant now) {
+  if (numbers.empty()) return;
   const std::uint32_t serial = ++revoke_serial_;
   if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
-  for (const std::uint32_t number : denied) {
+  for (const std::uint32_t number : numbers) {
     const BrokerFlow& flow = inbound_->offers.at(number).flow;
+    measure(flow);
     cut_socket(flow.socket.get(), flow.tuple.protocol);
   }
   if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
-  for (const std::uint32_t number : denied) {
+  for (const std::uint32_t number : numbers) {
     const Offer& offer = inbound_->offers.at(number);
     ++counters_.cut;
     if (offer.sent) continue;
-    judge_.on_cut(view(offer.flow), *offer.cut, Cut::kVerdict, false, false, now);
+    judge_.on_cut(view(offer.flow), *offer.cut, offer.why, false, false, now);
     forget_offer(number);
   }
+}
+
+// One that never had room in the channel is given up. One that was sent and has no answer is a breach of the
+// protocol, but not at the first look: the answer may lie in the channel when it was we who did not run.
+void Broker::time_out_offers(base::Instant now) {
+  const base::Duration patience = inbound_->options.offer_patience;
+  const base::Duration grace = patience / 5;
+  inbound_->offers_due = base::Instant::never();
+  const bool looked = inbound_->overdue_since <= now - grace;
+  bool overdue = false;
+  std::uint64_t broken = 0;
+  for (auto next = inbound_->offers.begin(); next != inbound_->offers.end();) {
+    const auto& [number, offer] = *next++;
+    if (now - offer.since < patience) {
+      inbound_->offers_due = std::min(inbound_->offers_due, offer.since + patience);
+      continue;
+    }
+    if (offer.sent) {
+      overdue = true;
+      if (looked && now - offer.since >= patience + grace) ++broken;
+      continue;
+    }
+    ++inbound_->counters.timed_out;
+    judge_.on_inbound_limit(offer.flow.tuple, Limit::kConnections, now);
+    cut_socket(offer.flow.socket.get(), offer.flow.tuple.protocol);
+    forget_offer(number);
+  }
+  inbound_->overdue_since =
+      overdue && broken == 0 ? std::min(inbound_->overdue_since, now) : base::Instant::never();
+  inbound_->counters.timed_out += broken;
+  if (broken > 0)
+    violation(Violation::kOffer, now);
+  else if (overdue)
+    inbound_->offers_due = std::min(inbound_->offers_due, now + grace);
 }
 
 // With the translator goes who could answer.
@@ -216,7 +272,10 @@ void Broker::drop_offers() {
   while (!inbound_->offers.empty()) {
     const auto first = inbound_->offers.begin();
     const BrokerFlow& flow = first->second.flow;
-    if (!first->second.cut) cut_socket(flow.socket.get(), flow.tuple.protocol);
+    if (!first->second.cut) {
+      measure(flow);
+      cut_socket(flow.socket.get(), flow.tuple.protocol);
+    }
     forget_offer(first->first);
   }
 }

@@ -5,7 +5,8 @@
 // lives in the broker's books as a flow without a slot. A claim gives it its slot, from then on it is a flow
 // like any other (it is reviewed, cut and closed by the same code); a decline resets the peer. Each offer is
 // answered exactly once: one that was cut before its answer stays here until then, and a claim of it is
-// answered by a revocation.
+// answered by a revocation. An offer is part of every limit like a flow, and has a time in which to be
+// answered: a translator that leaves one open for longer breaks the protocol.
 //
 // UDP: the listening socket hears every peer. The first datagram of one opens a socket of its own, bound to
 // the very address the datagram was sent to and connected to its sender; the kernel prefers it from then on.
@@ -46,6 +47,7 @@ struct InboundOptions {
   std::vector<ForwardRule> rules;
   std::vector<GuestLink> links;  // at most one of each family
   std::uint32_t max_offers = 1024;
+  base::Duration offer_patience = std::chrono::seconds{5};
   std::uint32_t new_flows_per_second = 20'000;
   std::uint32_t new_flows_burst = 8'192;
   // UDP, for each port: a flood of forged sources costs no more than this.
@@ -62,6 +64,7 @@ struct InboundCounters {
   std::uint64_t late_datagrams = 0;
   std::uint64_t dropped_datagrams = 0;  // no room, too many new peers, broadcast, or their flow was cut
   std::uint64_t pauses = 0;
+  std::uint64_t timed_out = 0;  // offers without an answer, or without room in the channel
 };
 
 struct Offer {
@@ -69,9 +72,10 @@ struct Offer {
   std::uint32_t path_mtu = 0;
   bool sent = false;  // else it waits for room in the channel
   std::optional<Verdict> cut;
+  Cut why = Cut::kVerdict;
+  base::Instant since;                       // made, or sent
   std::vector<std::byte> first;              // UDP
   std::vector<std::vector<std::byte>> late;  // UDP
-  Verdict verdict;                           // for the books, once it is claimed
 };
 
 struct PeerRef {
@@ -93,8 +97,11 @@ struct Inbound {
   std::vector<std::byte> datagram;       // what was just received
   std::size_t late_bytes = 0;            // in all offers
   std::uint32_t next_offer = 1;
-  std::uint32_t flows = 0;  // offered and claimed
+  std::uint32_t next_port = 0;  // of the gateway's, for sources that collide
+  std::uint32_t flows = 0;      // offered and claimed
   base::Instant paused_until = base::Instant::from_nanos(INT64_MIN / 2);
+  base::Instant offers_due = base::Instant::never();  // when to look for one that waits too long
+  base::Instant overdue_since = base::Instant::never();
   bool watched = false;
   InboundCounters counters;
 };

@@ -63,12 +63,16 @@ void Broker::keep_account(BrokerFlow& flow, const Verdict& verdict) {
   ::setsockopt(flow.socket.get(), SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
 }
 
+void Broker::drop_account(const BrokerFlow& flow) {
+  if (flow.account != 0) judge_.release(flow.account);
+  if (flow.metered && --metered_ == 0) meter_due_ = base::Instant::never();
+}
+
 void Broker::forget(std::uint32_t slot) {
   const BrokerFlow* flow = table_.at(slot);
   if (flow == nullptr) return;
   if (flow->inbound) leave_inbound(*flow->inbound);
-  if (flow->account != 0) judge_.release(flow->account);
-  if (flow->metered && --metered_ == 0) meter_due_ = base::Instant::never();
+  drop_account(*flow);
   table_.erase(slot);
 }
 
@@ -94,9 +98,13 @@ std::uint64_t Broker::measure(const BrokerFlow& flow) {
 // A pass over all flows, some per turn. Then whoever is over a budget ends: the count of one flow may have
 // used up another's.
 void Broker::meter(base::Instant now) {
-  if (meter_left_ == 0) meter_left_ = table_.size();
+  const bool fresh = meter_left_ == 0;
+  if (fresh) meter_left_ = table_.size();
   const std::uint32_t serial = ++revoke_serial_;
   if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
+  if (fresh && inbound_)
+    for (const auto& [number, offer] : inbound_->offers)
+      if (!offer.cut) meter_seen_ += measure(offer.flow);
   for (std::uint32_t i = 0; i < kMetersPerTurn && meter_left_ > 0; ++i) {
     meter_left_ = std::min(meter_left_, table_.size());
     if (meter_left_ > 0) meter_seen_ += measure(*table_.at(table_.live()[--meter_left_]));
@@ -115,6 +123,14 @@ void Broker::meter(base::Instant now) {
       endings_.push_back({slot, *verdict, Cut::kVerdict});
   }
   end_flows(now);
+  if (!inbound_) return;
+  std::vector<std::uint32_t> over;
+  for (auto& [number, offer] : inbound_->offers) {
+    if (!offer.flow.metered || offer.cut) continue;
+    offer.cut = judge_.over_budget(view(offer.flow), offer.flow.account);
+    if (offer.cut) over.push_back(number);
+  }
+  cut_offers(over, now);
 }
 
 }  // namespace cordon::sandbox

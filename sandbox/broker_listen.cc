@@ -129,7 +129,10 @@ base::Fd claim_inherited(const ForwardRule& rule, std::uint16_t port, std::uint3
     net::SockAddr name;
     name.length = sizeof name.storage;
     if (::getsockname(fd.get(), &name.generic, &name.length) != 0) continue;
-    if (net::from_sockaddr(name) == net::Endpoint{rule.address, net::Port{port}} &&
+    const auto at = net::from_sockaddr(name);
+    // A dual-stack rule on a kernel without IPv6: open_one().
+    const bool v4_only = rule.dual_stack && at == net::Endpoint{net::Ipv4Address{}, net::Port{port}};
+    if ((v4_only || at == net::Endpoint{rule.address, net::Port{port}}) &&
         number_option(fd.get(), SOL_SOCKET, SO_TYPE) == (is_tcp(rule) ? SOCK_STREAM : SOCK_DGRAM) &&
         number_option(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX) == static_cast<int>(interface))
       return std::move(fd);

@@ -110,7 +110,7 @@ std::optional<std::uint64_t> Broker::machine_socket_memory() const {
 }
 
 void Broker::limit_memory(BrokerFlow& flow) {
-  const std::uint32_t wanted = budget_.tight() ? budget_.share(table_.size() + leaving_.size()) : 0;
+  const std::uint32_t wanted = budget_.tight() ? budget_.share(sockets()) : 0;
   if (flow.memory_share == wanted || !flow.socket.valid()) return;
   flow.memory_share = wanted;
   if (wanted != 0)
@@ -120,7 +120,7 @@ void Broker::limit_memory(BrokerFlow& flow) {
 }
 
 void Broker::watch_memory(base::Instant now) {
-  const bool matters = budget_.matters(table_.size() + leaving_.size());
+  const bool matters = budget_.matters(sockets());
   if (matters || budget_.tight()) {
     if (memory_due_ == base::Instant::never()) memory_due_ = now;
   } else if (memory_left_ == 0) {
@@ -131,7 +131,8 @@ void Broker::watch_memory(base::Instant now) {
 }
 
 void Broker::look_at_memory(base::Instant now) {
-  if (memory_left_ == 0) {
+  const bool fresh = memory_left_ == 0;
+  if (fresh) {
     const auto machine = machine_socket_memory();
     if (machine && !budget_.tight()) {
       // Ours is at most all there is, and at most what it was plus what came to the machine since.
@@ -151,6 +152,12 @@ void Broker::look_at_memory(base::Instant now) {
   }
   const std::uint32_t serial = ++revoke_serial_;
   if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
+  if (fresh && inbound_) {
+    for (auto& [number, offer] : inbound_->offers) {
+      memory_seen_ += held_by(offer.flow.socket.get()).all;
+      limit_memory(offer.flow);
+    }
+  }
   for (std::uint32_t i = 0; i < kLooksPerTurn && memory_left_ > 0; ++i) {
     memory_left_ = std::min(memory_left_, table_.size());
     if (memory_left_ == 0) break;

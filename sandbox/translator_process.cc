@@ -152,7 +152,8 @@ base::Result<void> serve(const TranslatorConfig& config) {
   first.worker().add_poll_source(end_signal.get(), end);
 
   LaneThreads threads;
-  LockOptions lock{.max_fds = config.worker.limits.flows + 64 * workers,
+  constexpr unsigned kMaxOffers = 1024;  // InboundOptions: sockets that are not flows yet
+  LockOptions lock{.max_fds = config.worker.limits.flows + kMaxOffers + 64 * workers,
                    .print_report = config.verbose,
                    .strict = config.strict,
                    .start_threads = {}};

@@ -180,8 +180,15 @@ void SharedLink::trim() {
 void InboundSorter::on_inbound(flow::Inbound inbound) {
   if (link_.owns(inbound.tuple)) return worker_.on_inbound(std::move(inbound));
   if (link_.pass_on(inbound)) return;
-  // No room: a channel that is full as well leaves the offer to its time-out at the broker.
-  static_cast<void>(gate_.decline(inbound.offer));
+  if (gate_.decline(inbound.offer)) return;
+  CORDON_CHECK(waiting_declines_ < declines_.size());
+  declines_[waiting_declines_++] = inbound.offer;
+}
+
+void InboundSorter::on_gate_writable() {
+  for (; waiting_declines_ > 0; --waiting_declines_)
+    if (!gate_.decline(declines_[waiting_declines_ - 1])) return;
+  worker_.on_gate_writable();
 }
 
 }  // namespace cordon::plane

@@ -123,7 +123,7 @@ class InboundSorter final : public flow::GateEvents {
   void on_grant(flow::Grant grant) override { worker_.on_grant(std::move(grant)); }
   void on_refuse(flow::Id id, flow::RefuseHow how) override { worker_.on_refuse(id, how); }
   void on_revoke(flow::Id id, flow::RefuseHow how) override { worker_.on_revoke(id, how); }
-  void on_gate_writable() override { worker_.on_gate_writable(); }
+  void on_gate_writable() override;
   void on_late_datagram(const flow::LateDatagram& datagram) override { worker_.on_late_datagram(datagram); }
   void on_inbound(flow::Inbound inbound) override;
 
@@ -131,6 +131,9 @@ class InboundSorter final : public flow::GateEvents {
   SharedLink& link_;
   flow::GateEvents& worker_;
   flow::Gate& gate_;
+  // Declined while the channel was full: each offer has to be answered. The broker has fewer of them open.
+  std::array<std::uint32_t, 4096> declines_{};
+  std::uint32_t waiting_declines_ = 0;
 };
 
 }  // namespace cordon::plane

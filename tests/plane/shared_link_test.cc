@@ -164,6 +164,36 @@ struct InboundList final : flow::GateEvents {
 };
 }  // namespace
 
+TEST_CASE("plane workers: a flow from outside that finds ring and channel full is declined later") {
+  WorkerGroup group(config().key, 2, 4096);
+  std::array<ListLink, 2> queues;
+  SharedLink zero(queues[0], group, 0);
+  ListGate gate;
+  InboundList at_zero;
+  InboundSorter sorter(zero, at_zero, gate);
+  std::uint16_t port = 50000;
+  while (group.owners().of(tuple(flow::Protocol::kUdp, port)) != 1) ++port;
+  const std::vector<std::byte> large(8192);  // larger than the ring
+  const auto arrive = [&](std::uint32_t offer) {
+    flow::Inbound inbound;
+    inbound.offer = offer;
+    inbound.tuple = tuple(flow::Protocol::kUdp, port);
+    inbound.first = large;
+    sorter.on_inbound(std::move(inbound));
+  };
+  gate.full = true;
+  for (const std::uint32_t offer : {7U, 8U}) arrive(offer);
+  CHECK(gate.declines.empty());
+  sorter.on_gate_writable();  // and full again
+  gate.full = false;
+  sorter.on_gate_writable();
+  std::ranges::sort(gate.declines);
+  CHECK(gate.declines == std::vector<std::uint32_t>{7, 8});
+  sorter.on_gate_writable();
+  CHECK(gate.declines.size() == 2);  // once each
+  CHECK(at_zero.count == 0);
+}
+
 TEST_CASE("plane workers: a flow from outside comes to its owner with its socket and first datagram") {
   WorkerGroup group(config().key, 2);
   std::array<ListLink, 2> queues;
