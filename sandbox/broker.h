@@ -172,7 +172,7 @@ class Broker {
   void keep_account(BrokerFlow& flow, const Verdict& verdict);  // once the flow has its socket
   void forget(std::uint32_t slot);                              // releases and erases
   void drop_account(const BrokerFlow& flow);
-  std::uint64_t measure(const BrokerFlow& flow);
+  std::uint64_t measure(const BrokerFlow& flow, bool with_queued = false);
   void on_volumes(const FlowVolumes& report, base::Instant now);
   void meter_soon(base::Instant now);
   void meter(base::Instant now);

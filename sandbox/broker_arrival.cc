@@ -232,7 +232,8 @@ bool Broker::receive_one(std::uint32_t index, base::Instant now) {
   if (!listener.newcomers)
     listener.newcomers = std::make_unique<base::TokenBucket>(inbound_->options.new_peers_per_second,
                                                              inbound_->options.new_peers_burst);
-  if (!listener.newcomers->take(now) || !inbound_->new_flows.take(now)) {
+  if (listener.peers >= inbound_->options.max_peers || !listener.newcomers->take(now) ||
+      !inbound_->new_flows.take(now)) {
     ++counters.dropped_datagrams;
     ++counters.limited;
     return true;

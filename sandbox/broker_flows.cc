@@ -193,7 +193,8 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
     case State::kFinished: ++counters_.aborted; break;
     case State::kGranted:
       ++counters_.closed;
-      measure(*flow);
+      // What is queued is sent after the account is gone.
+      measure(*flow, close.how == flow::CloseHow::kGraceful);
       if (flow->metered && flow->tuple.protocol != flow::Protocol::kTcp)
         judge_.on_volume(flow->account, close.volumes.bytes_from_guest + close.volumes.bytes_to_guest);
       end_later(*flow, close.how);

@@ -96,6 +96,7 @@ void Broker::offer(const Arrival& arrival, const flow::Tuple& seen, const Verdic
     flow.bind_interface = verdict.bind_interface;
     flow.inbound->peer = InboundPeer{arrival.listener, arrival.peer, arrival.local, arrival.scope_id};
     inbound_->peers[*flow.inbound->peer] = {.offer = number, .id = {}};
+    ++inbound_->listeners[arrival.listener].peers;
   }
   flow.socket = std::move(socket);
   adopt(flow, verdict, judge_.epoch());
@@ -188,7 +189,10 @@ void Broker::forget_offer(std::uint32_t number) {
 }
 
 void Broker::leave_inbound(const InboundPart& part) {
-  if (part.peer) inbound_->peers.erase(*part.peer);
+  if (part.peer) {
+    inbound_->peers.erase(*part.peer);
+    --inbound_->listeners[part.peer->listener].peers;
+  }
   if (part.shown) inbound_->shown.erase(*part.shown);
   --inbound_->flows;
 }

@@ -16,6 +16,8 @@
 // while there is no translator, while offers wait for room in a channel or for answers, while descriptors are
 // short or connections come too fast: they then wait in the kernel's backlog. New inbound flows have a budget
 // of their own, and never more than three quarters of the flow table, so that outside cannot starve inside.
+// UDP peers are forged easily: a port has so many at a time and no more. The translator has two bounds of its
+// own: a quarter of its UDP flows, among which newcomers evict each other only (core/flow/table.h).
 #pragma once
 
 #include <compare>
@@ -51,6 +53,7 @@ struct InboundOptions {
   std::uint32_t new_flows_per_second = 20'000;
   std::uint32_t new_flows_burst = 8'192;
   // UDP, for each port: a flood of forged sources costs no more than this.
+  std::uint32_t max_peers = 1024;  // at a time
   std::uint32_t new_peers_per_second = 500;
   std::uint32_t new_peers_burst = 256;
 };

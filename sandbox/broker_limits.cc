@@ -5,8 +5,10 @@
 //
 // Reading the count takes the socket's lock, which a captured translator may hold: the launcher's clock runs
 // around each batch, as around cuts.
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -26,17 +28,21 @@ constexpr std::uint32_t kMetersPerTurn = 256;
 
 // The start of struct tcp_info as linux/tcp.h has it; glibc's own ends before the counters (Linux 4.1).
 struct TcpVolume {
-  std::byte before[120];
+  std::uint8_t state;
+  std::byte before[119];
   std::uint64_t acked;
   std::uint64_t received;
 };
 static_assert(offsetof(TcpVolume, received) == 128);
 
-std::uint64_t tcp_volume(int socket) {
+// With what is still queued: that leaves after the last measurement, unless the connection is dead already.
+std::uint64_t tcp_volume(int socket, bool with_queued) {
   TcpVolume info{};
   socklen_t size = sizeof info;
   if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || size < sizeof info) return 0;
-  return info.acked + info.received;
+  int queued = 0;
+  if (with_queued && info.state != TCP_CLOSE && ::ioctl(socket, SIOCOUTQ, &queued) != 0) queued = 0;
+  return info.acked + info.received + static_cast<std::uint64_t>(std::max(queued, 0));
 }
 
 bool measurable(const BrokerFlow& flow) {
@@ -88,9 +94,9 @@ void Broker::on_volumes(const FlowVolumes& report, base::Instant now) {
   meter_soon(now);
 }
 
-std::uint64_t Broker::measure(const BrokerFlow& flow) {
+std::uint64_t Broker::measure(const BrokerFlow& flow, bool with_queued) {
   if (!measurable(flow)) return 0;
-  const std::uint64_t volume = tcp_volume(flow.socket.get());
+  const std::uint64_t volume = tcp_volume(flow.socket.get(), with_queued);
   judge_.on_volume(flow.account, volume);
   return volume;
 }

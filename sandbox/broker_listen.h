@@ -27,6 +27,7 @@ struct Listener {
   base::Fd socket;
   std::uint16_t rule = 0;  // index
   std::uint16_t port = 0;
+  std::uint32_t peers = 0;                       // UDP: flows and offers that came by it
   std::unique_ptr<base::TokenBucket> newcomers;  // UDP: new peers; made for the first one
 };
 

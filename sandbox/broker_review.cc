@@ -76,7 +76,15 @@ void Broker::review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now
                         .local = flow.local,
                         .interface = flow.bind_interface,
                         .local_service = flow.local_service};
-  Path path = judge_.path(query, verdict);
+  // Where the listener's or the peer's address has a meaning on one interface only, no route could name
+  // another.
+  Verdict way = verdict;
+  if (flow.inbound && flow.inbound->peer) {
+    const Listener& listener = inbound_->listeners[flow.inbound->peer->listener];
+    if (flow.scope_id != 0 || !inbound_->options.rules[listener.rule].interface.empty())
+      way.bind_interface = flow.bind_interface;
+  }
+  Path path = judge_.path(query, way);
   if (!verdict.allow) path = std::max(path, Path::kLost);
   if (verdict.allow)
     adopt(flow, verdict, judge_.epoch());

@@ -1,5 +1,6 @@
 #include "core/flow/table.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -30,6 +31,7 @@ Table::Table(const Config& config)
   kind_[0].cap = config.slots;
   kind_[1].cap = config.udp_slots;
   kind_[2].cap = config.icmp_slots;
+  kind_[kOutsideUdp].cap = std::max(config.udp_slots / kOutsidePart, 1U);
 }
 
 std::uint32_t Table::hash_of(const Tuple& tuple) const {
@@ -57,9 +59,11 @@ std::optional<std::uint32_t> Table::find(const Tuple& tuple) {
   return std::nullopt;
 }
 
-std::expected<Id, Table::Full> Table::insert(const Tuple& tuple) {
-  Kind& kind = kind_[index_of(tuple.protocol)];
-  if (kind.count >= kind.cap) return std::unexpected(Full::kProtocol);
+std::expected<Id, Table::Full> Table::insert(const Tuple& tuple, Origin origin) {
+  const std::uint8_t index = index_of(tuple.protocol, origin);
+  Kind& kind = kind_[index];
+  if (kind.count >= kind.cap || size(tuple.protocol) >= kind_[index_of(tuple.protocol)].cap)
+    return std::unexpected(Full::kProtocol);
   std::uint32_t slot = free_;
   if (slot != kNone) {
     free_ = entries_[slot].next;
@@ -71,6 +75,7 @@ std::expected<Id, Table::Full> Table::insert(const Tuple& tuple) {
   Entry& entry = entries_[slot];
   entry.tuple = tuple;
   entry.live = true;
+  entry.kind = index;
   if (++entry.generation == 0) entry.generation = 1;
   entry.hash = hash_of(tuple);
   std::uint32_t i = entry.hash & mask_;
@@ -87,7 +92,7 @@ void Table::remove(std::uint32_t slot) {
   Entry& entry = entries_[slot];
   CORDON_CHECK(entry.live);
   erase_cell(slot);
-  Kind& kind = kind_[index_of(entry.tuple.protocol)];
+  Kind& kind = kind_[entry.kind];
   if (entry.tuple.protocol != Protocol::kTcp) unlink(kind, slot);
   --kind.count;
   --live_;
@@ -119,14 +124,14 @@ void Table::erase_cell(std::uint32_t slot) {
 }
 
 void Table::touch(std::uint32_t slot) {
-  Kind& kind = kind_[index_of(entries_[slot].tuple.protocol)];
+  Kind& kind = kind_[entries_[slot].kind];
   if (kind.newest == slot) return;
   unlink(kind, slot);
   link_newest(kind, slot);
 }
 
-std::optional<std::uint32_t> Table::least_recent(Protocol protocol) const {
-  const std::uint32_t slot = kind_[index_of(protocol)].oldest;
+std::optional<std::uint32_t> Table::least_recent(Protocol protocol, Origin origin) const {
+  const std::uint32_t slot = kind_[index_of(protocol, origin)].oldest;
   if (slot == kNone) return std::nullopt;
   return slot;
 }

@@ -6,7 +6,8 @@
 // leaves the index at once, but its slot goes to a limbo list until end_turn(): events of the same epoll
 // batch still find a dead slot with a new generation, never a stranger. Caps keep datagram flows from taking
 // TCP's slots. Datagram flows are kept in order of use, so that the longest idle one can make room; TCP flows
-// are never evicted.
+// are never evicted. UDP flows that began outside have a part of UDP's slots and an order of their own:
+// whoever floods a published port drives out his like, not what the guest began.
 #pragma once
 
 #include <cstdint>
@@ -28,12 +29,13 @@ class Table {
     base::SipKey key;
   };
   enum class Full : std::uint8_t { kTable, kProtocol };
+  enum class Origin : std::uint8_t { kGuest, kOutside };
 
   explicit Table(const Config& config);
 
   [[nodiscard]] std::optional<std::uint32_t> find(const Tuple& tuple);
   // The tuple must not be in the table (CHECKed by callers' find()).
-  [[nodiscard]] std::expected<Id, Full> insert(const Tuple& tuple);
+  [[nodiscard]] std::expected<Id, Full> insert(const Tuple& tuple, Origin origin = Origin::kGuest);
   // From now on find() and live() do not know it; the slot is reused after end_turn() at the earliest.
   void remove(std::uint32_t slot);
   void end_turn();
@@ -48,10 +50,13 @@ class Table {
   // Datagram flows only: this one was used just now.
   void touch(std::uint32_t slot);
   // The one idle for longest; nullopt when there is none. Not for TCP.
-  [[nodiscard]] std::optional<std::uint32_t> least_recent(Protocol protocol) const;
+  [[nodiscard]] std::optional<std::uint32_t> least_recent(Protocol protocol,
+                                                          Origin origin = Origin::kGuest) const;
 
   [[nodiscard]] std::uint32_t size() const { return live_; }
-  [[nodiscard]] std::uint32_t size(Protocol protocol) const { return kind_[index_of(protocol)].count; }
+  [[nodiscard]] std::uint32_t size(Protocol protocol) const {
+    return kind_[index_of(protocol)].count + (protocol == Protocol::kUdp ? kind_[kOutsideUdp].count : 0);
+  }
   [[nodiscard]] std::uint32_t capacity() const { return slots_; }
 
  private:
@@ -59,6 +64,7 @@ class Table {
   struct Entry {
     Tuple tuple;
     bool live;
+    std::uint8_t kind;  // index of kind_
     std::uint32_t generation;
     std::uint32_t hash;
     std::uint32_t next;      // free list, limbo, or towards the less recently used
@@ -75,8 +81,11 @@ class Table {
     std::uint32_t oldest = kNone;
   };
 
-  static constexpr std::size_t index_of(Protocol p) {
-    return p == Protocol::kTcp ? 0U : p == Protocol::kUdp ? 1U : 2U;
+  static constexpr std::uint8_t kOutsideUdp = 3;
+  static constexpr std::uint32_t kOutsidePart = 4;  // of udp_slots
+  static constexpr std::uint8_t index_of(Protocol p, Origin origin = Origin::kGuest) {
+    if (p == Protocol::kUdp) return origin == Origin::kGuest ? 1U : kOutsideUdp;
+    return p == Protocol::kTcp ? 0U : 2U;
   }
   [[nodiscard]] std::uint32_t hash_of(const Tuple& tuple) const;
   void erase_cell(std::uint32_t slot);
@@ -88,7 +97,7 @@ class Table {
   base::SipKey key_;
   base::Reserved<Entry> entries_;
   base::Reserved<Cell> cells_;
-  Kind kind_[3];
+  Kind kind_[4];
   std::uint32_t live_ = 0;
   std::uint32_t fresh_ = 0;     // slots never used yet start here
   std::uint32_t free_ = kNone;  // last freed first: warm memory

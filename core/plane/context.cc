@@ -50,8 +50,8 @@ Context::~Context() {
   }
 }
 
-std::optional<std::uint32_t> Context::open_slot(const flow::Tuple& tuple) {
-  const auto id = table.insert(tuple);
+std::optional<std::uint32_t> Context::open_slot(const flow::Tuple& tuple, flow::Table::Origin origin) {
+  const auto id = table.insert(tuple, origin);
   if (!id) return std::nullopt;
   std::construct_at(&flows[id->slot]);
   return id->slot;
@@ -127,6 +127,7 @@ void Context::tell_closes() {
 
 void Context::free_slot(std::uint32_t slot) {
   timers.cancel(slot);
+  if (flows[slot].shaping) shapers.leave(slot);
   std::destroy_at(&flows[slot]);
   table.remove(slot);
   counters.add(Counter::kFlowsClosed);

@@ -61,7 +61,8 @@ class Context {
   // --- flows
   // A slot in phase kAsking; ask() it when the driver's part is ready. nullopt: no room (counted by the
   // caller).
-  [[nodiscard]] std::optional<std::uint32_t> open_slot(const flow::Tuple& tuple);
+  [[nodiscard]] std::optional<std::uint32_t> open_slot(const flow::Tuple& tuple,
+                                                       flow::Table::Origin origin = {});
   void ask(std::uint32_t slot);
   // The socket arrived: registers it for `events`. False: epoll refused it.
   [[nodiscard]] bool attach(std::uint32_t slot, base::Fd socket, std::uint32_t events);

@@ -113,18 +113,32 @@ Counter DatagramDriver::on_echo(const wire::Packet& packet, const icmp::Echo& ec
 
 // --- life of a flow
 
+// The flow of this protocol that was silent for longest may go, if it was silent long enough. What began
+// outside never drives out what the guest began.
+std::optional<std::uint32_t> DatagramDriver::evictable(flow::Protocol protocol,
+                                                       flow::Table::Origin origin) const {
+  using enum flow::Table::Origin;
+  auto oldest = context_.table.least_recent(protocol, origin);
+  if (origin == kGuest) {
+    const auto other = context_.table.least_recent(protocol, kOutside);
+    if (!oldest || (other && flows_[*other].activity.last() < flows_[*oldest].activity.last()))
+      oldest = other;
+  }
+  if (!oldest || context_.flows[*oldest].phase == Phase::kClosing ||
+      context_.now - flows_[*oldest].activity.last() < kEvictableAfter)
+    return std::nullopt;
+  return oldest;
+}
+
 // A slot with a flow in it that nobody was told of yet.
-std::optional<std::uint32_t> DatagramDriver::open_flow(const flow::Tuple& tuple) {
-  auto slot = context_.open_slot(tuple);
+std::optional<std::uint32_t> DatagramDriver::open_flow(const flow::Tuple& tuple, flow::Table::Origin origin) {
+  auto slot = context_.open_slot(tuple, origin);
   if (!slot) {
-    // Full: the flow of this protocol that was silent for longest may go, if it was silent long enough.
-    const auto oldest = context_.table.least_recent(tuple.protocol);
-    if (!oldest || context_.flows[*oldest].phase == Phase::kClosing ||
-        context_.now - flows_[*oldest].activity.last() < kEvictableAfter)
-      return std::nullopt;
+    const auto oldest = evictable(tuple.protocol, origin);
+    if (!oldest) return std::nullopt;
     context_.counters.add(Counter::kFlowsEvicted);
     finish(*oldest, flow::CloseHow::kGraceful, flow::EndReason::kLimit);
-    slot = context_.open_slot(tuple);
+    slot = context_.open_slot(tuple, origin);
     if (!slot) return std::nullopt;
   }
   const bool v6 = tuple.guest.address.is_v6();

@@ -79,7 +79,11 @@ class DatagramDriver {
   };
   enum class Sent : std::uint8_t { kYes, kFull, kTooBig, kRefusedSegment, kClosed };
 
-  [[nodiscard]] std::optional<std::uint32_t> open_flow(const flow::Tuple& tuple);
+  [[nodiscard]] std::optional<std::uint32_t> open_flow(
+      const flow::Tuple& tuple, flow::Table::Origin origin = flow::Table::Origin::kGuest);
+  // Full: which flow has to go for a newcomer of that origin.
+  [[nodiscard]] std::optional<std::uint32_t> evictable(flow::Protocol protocol,
+                                                       flow::Table::Origin origin) const;
   [[nodiscard]] std::optional<std::uint32_t> new_flow(const flow::Tuple& tuple);
   [[nodiscard]] bool hold(std::uint32_t slot, base::Bytes payload, std::uint16_t sequence, Marks marks);
   void send_pending(std::uint32_t slot);

@@ -40,7 +40,7 @@ bool DatagramDriver::on_inbound(flow::Inbound& inbound) {
     if (context_.open(*found)) on_late_datagram(*found, inbound.first);
     return false;
   }
-  const auto slot = open_flow(inbound.tuple);
+  const auto slot = open_flow(inbound.tuple, flow::Table::Origin::kOutside);
   if (!slot) return false;
   context_.shape(*slot, inbound.shaping);
   flows_[*slot].path_mtu = inbound.path_mtu;

@@ -30,7 +30,9 @@ Shapers::Shapers(ShaperBank& bank, std::uint32_t slots, loop::TimerWheel& timers
     : bank_(bank),
       timers_(timers),
       first_timer_(first_timer),
-      next_{base::Reserved<std::uint32_t>(slots), base::Reserved<std::uint32_t>(slots)} {}
+      next_{base::Reserved<std::uint32_t>(slots), base::Reserved<std::uint32_t>(slots)},
+      previous_{base::Reserved<std::uint32_t>(slots), base::Reserved<std::uint32_t>(slots)},
+      line_of_{base::Reserved<std::uint32_t>(slots), base::Reserved<std::uint32_t>(slots)} {}
 
 ShaperIds Shapers::adopt(const flow::Shaping& shaping) {
   if (shaping.shaper == 0 || shaping.shaper > flow::kMaxShapers || shaping.outer > flow::kMaxShapers)
@@ -103,7 +105,6 @@ base::Duration Shapers::time_for(ShaperIds ids, Direction direction, std::uint64
                                                   static_cast<double>(rate(ids, direction)))};
 }
 
-// A slot may be freed and used again while it stands in line: it is then served in vain, or a little early.
 void Shapers::push(std::uint32_t slot, ShaperIds ids, Direction direction, base::Instant now) {
   auto& next = next_[static_cast<std::size_t>(direction)];
   const auto index =
@@ -112,6 +113,8 @@ void Shapers::push(std::uint32_t slot, ShaperIds ids, Direction direction, base:
   if (line.size == 0) line.ids = ids;
   if (next[slot] == 0) {
     next[slot] = kLast;
+    previous_[static_cast<std::size_t>(direction)][slot] = line.tail;  // nobody's: not read for the head
+    line_of_[static_cast<std::size_t>(direction)][slot] = index;
     if (line.size++ == 0)
       line.head = slot;
     else
@@ -123,13 +126,34 @@ void Shapers::push(std::uint32_t slot, ShaperIds ids, Direction direction, base:
 }
 
 std::uint32_t Shapers::pop(std::uint32_t index) {
-  Line& line = lines_[index];
-  auto& next = next_[static_cast<std::size_t>(direction_of(index))];
-  const std::uint32_t slot = line.head;
-  if (--line.size > 0) line.head = next[slot] - kBias;
-  next[slot] = 0;
-  if (line.ids.outer != 0) --waiting_[index - index % flow::kMaxShapers + line.ids.outer - 1U];
+  const std::uint32_t slot = lines_[index].head;
+  unlink(index, slot);
   return slot;
+}
+
+void Shapers::unlink(std::uint32_t index, std::uint32_t slot) {
+  Line& line = lines_[index];
+  const auto way = static_cast<std::size_t>(direction_of(index));
+  const std::uint32_t behind = next_[way][slot];  // kLast, or a slot and the bias
+  const std::uint32_t before = previous_[way][slot];
+  if (slot != line.head)
+    next_[way][before] = behind;
+  else if (behind != kLast)
+    line.head = behind - kBias;
+  if (slot == line.tail)
+    line.tail = before;
+  else
+    previous_[way][behind - kBias] = before;
+  next_[way][slot] = 0;
+  --line.size;
+  if (line.ids.outer != 0) --waiting_[index - index % flow::kMaxShapers + line.ids.outer - 1U];
+}
+
+void Shapers::leave(std::uint32_t slot) {
+  for (const Direction direction : {Direction::kToHost, Direction::kToGuest}) {
+    const auto way = static_cast<std::size_t>(direction);
+    if (next_[way][slot] != 0) unlink(line_of_[way][slot], slot);
+  }
 }
 
 void Shapers::arm_group(std::uint32_t index, std::uint16_t outer, base::Instant now) {
@@ -141,7 +165,7 @@ void Shapers::arm_group(std::uint32_t index, std::uint16_t outer, base::Instant 
 
 void Shapers::arm(std::uint32_t index, base::Instant now) {
   const Line& line = lines_[index];
-  if (line.size == 0) return;  // the slot stands in another line
+  if (line.size == 0) return;
   const Direction direction = direction_of(index);
   const std::uint64_t bytes = least(rate(line.ids, direction));
   base::Instant due = bank_.bucket(line.ids.shaper, direction).due(bytes);

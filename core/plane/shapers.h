@@ -63,6 +63,8 @@ class Shapers {
   void charge(ShaperIds ids, Direction direction, std::uint64_t bytes, base::Instant now);
   // A datagram: true, and charged, or to be dropped.
   [[nodiscard]] bool pass(ShaperIds ids, Direction direction, std::uint64_t bytes, base::Instant now);
+  // The slot's flow is freed: whoever gets the slot next stands in no line yet.
+  void leave(std::uint32_t slot);
   // How long `bytes` take at the flow's rate.
   [[nodiscard]] base::Duration time_for(ShaperIds ids, Direction direction, std::uint64_t bytes) const;
 
@@ -102,13 +104,17 @@ class Shapers {
   [[nodiscard]] bool next_line(std::uint32_t& index, std::uint16_t outer, base::Instant now);
   void push(std::uint32_t slot, ShaperIds ids, Direction direction, base::Instant now);
   std::uint32_t pop(std::uint32_t index);
+  void unlink(std::uint32_t index, std::uint32_t slot);
   void arm_group(std::uint32_t index, std::uint16_t outer, base::Instant now);
   void arm(std::uint32_t index, base::Instant now);
 
   ShaperBank& bank_;
   loop::TimerWheel& timers_;
   std::uint32_t first_timer_;
-  std::array<base::Reserved<std::uint32_t>, 2> next_;  // 0: not in line
+  // By direction and slot: who stands behind (0: not in line) and before it, and in which line.
+  std::array<base::Reserved<std::uint32_t>, 2> next_;
+  std::array<base::Reserved<std::uint32_t>, 2> previous_;
+  std::array<base::Reserved<std::uint32_t>, 2> line_of_;
   std::array<Line, kTimers> lines_{};
   std::array<std::uint32_t, 2> served_{kNobody, kNobody};
   // By direction and outer shaper: how many wait in its lines, and the line served last.

@@ -88,6 +88,27 @@ TEST_CASE("flow table: the least recently used datagram flow is known") {
   CHECK(table.least_recent(Protocol::kUdp) == a.slot);
 }
 
+TEST_CASE("flow table: UDP flows from outside have a part of the cap and an order of their own") {
+  using enum Table::Origin;
+  Table table({.slots = 16, .udp_slots = 8, .icmp_slots = 1, .key = {3, 4}});
+  const auto own = *table.insert(tuple(1, Protocol::kUdp));
+  CHECK_FALSE(table.least_recent(Protocol::kUdp, kOutside));
+  const auto a = *table.insert(tuple(2, Protocol::kUdp), kOutside);
+  const auto b = *table.insert(tuple(3, Protocol::kUdp), kOutside);
+  CHECK_FALSE(table.insert(tuple(4, Protocol::kUdp), kOutside));  // a quarter
+  CHECK(table.size(Protocol::kUdp) == 3);
+  CHECK(table.least_recent(Protocol::kUdp) == own.slot);
+  CHECK(table.least_recent(Protocol::kUdp, kOutside) == a.slot);
+  table.touch(a.slot);
+  CHECK(table.least_recent(Protocol::kUdp, kOutside) == b.slot);
+  for (std::uint32_t i = 10; i < 15; ++i) REQUIRE(table.insert(tuple(i, Protocol::kUdp)));
+  CHECK_FALSE(table.insert(tuple(15, Protocol::kUdp)));  // both together
+  table.remove(b.slot);
+  CHECK(table.least_recent(Protocol::kUdp, kOutside) == a.slot);
+  CHECK(table.insert(tuple(15, Protocol::kUdp)));
+  CHECK_FALSE(table.insert(tuple(3, Protocol::kUdp), kOutside));
+}
+
 TEST_CASE("flow table: random insertions and removals agree with a map") {
   Table table({.slots = 200, .udp_slots = 200, .icmp_slots = 1, .key = {3, 4}});
   std::map<Tuple, flow::Id> model;

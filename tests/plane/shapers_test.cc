@@ -1,4 +1,9 @@
 // Rate limits, measured: bytes over the time of a fake clock.
+#include "core/plane/shapers.h"
+
+#include <optional>
+
+#include "core/loop/timer_wheel.h"
 #include "fakes.h"
 
 using namespace cordon;
@@ -227,4 +232,57 @@ TEST_CASE("shapers: a jump of the clock gives one burst, not the time's worth") 
   world.clock.time = world.clock.time + std::chrono::hours{8};
   run_to_guest(world, all, 10ms);
   CHECK(stream.received - before <= kBurst + kRate / 100 + 65536);
+}
+
+TEST_CASE("shapers: a slot that is used again does not stand in its last flow's line") {
+  World world;
+  std::optional<Stream> slow(std::in_place, world, std::uint16_t{41000},
+                             flow::Shaping{.shaper = 1, .rate = 100});
+  std::array<Stream*, 1> first{&*slow};
+  run_to_guest(world, first, 100ms);
+  const flow::Id old = slow->guest.id;
+  world.worker.on_revoke(old, flow::RefuseHow::kReject);
+  world.turn(3);
+  REQUIRE(world.gate.closes.size() == 1);
+  slow.reset();
+  world.link.output.clear();
+  Stream fast(world, 41001, {.shaper = 2, .rate = kRate});
+  REQUIRE(fast.guest.id.slot == old.slot);
+  std::array<Stream*, 1> second{&fast};
+  run_to_guest(world, second, 1s);
+  CHECK(fast.received >= kBurst + kRate * 95 / 100);
+}
+
+TEST_CASE("shapers: whoever leaves a line does so from any place, and the others keep theirs") {
+  struct LeaveCase {
+    std::string_view name;
+    std::vector<std::uint32_t> leave;
+    std::vector<std::uint32_t> served;
+  };
+  for (const LeaveCase& c : {LeaveCase{"nobody", {}, {0, 1, 2, 3}}, LeaveCase{"the head", {0}, {1, 2, 3}},
+                             LeaveCase{"the middle", {2, 1}, {0, 3}}, LeaveCase{"the tail", {3}, {0, 1, 2}},
+                             LeaveCase{"not in line", {5}, {0, 1, 2, 3}},
+                             LeaveCase{"both ends", {3, 0}, {1, 2}}, LeaveCase{"all", {1, 0, 3, 2}, {}}}) {
+    CAPTURE(c.name);
+    ShaperBank bank;
+    const auto start = base::Instant::from_nanos(1'000'000'000);
+    loop::TimerWheel timers(8 + Shapers::kTimers, start);
+    Shapers shapers(bank, 8, timers, 8);
+    const ShaperIds ids = shapers.adopt({.shaper = 1, .outer = 2, .rate = kRate, .outer_rate = kRate});
+    shapers.charge(ids, Direction::kToHost, 10 * kBurst, start);
+    for (std::uint32_t slot = 0; slot < 4; ++slot)
+      CHECK(shapers.allowance(slot, ids, Direction::kToHost, 1000, start) == 0);
+    for (const std::uint32_t slot : c.leave) shapers.leave(slot);
+    std::vector<std::uint32_t> served;
+    shapers.serve(8, start + 10s, [&](std::uint32_t slot) { served.push_back(slot); });
+    CHECK(served == c.served);
+    // Nothing is left of the line: newcomers are served at once, and stand in it again.
+    CHECK(shapers.allowance(6, ids, Direction::kToHost, 1000, start + 10s) == 1000);
+    shapers.charge(ids, Direction::kToHost, 10 * kBurst, start + 10s);
+    for (const std::uint32_t slot : {2U, 0U})
+      CHECK(shapers.allowance(slot, ids, Direction::kToHost, 1000, start + 10s) == 0);
+    served.clear();
+    shapers.serve(8, start + 20s, [&](std::uint32_t slot) { served.push_back(slot); });
+    CHECK(served == std::vector<std::uint32_t>{2, 0});
+  }
 }

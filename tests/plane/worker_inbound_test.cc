@@ -433,17 +433,49 @@ TEST_CASE("plane inbound: datagram flows end by their idle timer as others do") 
   CHECK(world.gate.closes.size() == 2);
 }
 
-TEST_CASE("plane inbound: within the cap of datagram flows, an idle one makes room") {
-  World world;  // 8 datagram flows
-  for (std::uint32_t i = 1; i <= 9; ++i) {
+TEST_CASE("plane inbound: a new peer takes an idle peer's place, and never more than the part for peers") {
+  World world;  // 8 datagram flows, 2 of them from outside
+  for (std::uint32_t i = 1; i <= 4; ++i) {
+    CAPTURE(i);
     Outside peer(world, flow::Protocol::kUdp, i);
     peer.t.remote.port = net::Port{static_cast<std::uint16_t>(50000 + i)};
-    if (i == 9) world.clock.time = world.clock.time + 3s;
+    if (i == 4) world.clock.time = world.clock.time + 3s;
     world.turn();
     peer.arrive("x");
-    if (i == 8) CHECK(world.worker.live_flows() == 8);
+    CHECK(world.worker.live_flows() == std::min(i, 2U));
   }
-  CHECK(world.gate.claims.size() == 9);
-  CHECK(world.gate.closes.size() == 1);
+  CHECK(world.gate.claims.size() == 3);
+  CHECK(world.gate.declines.size() == 1);  // nobody was idle yet
+  REQUIRE(world.gate.closes.size() == 1);
+  CHECK(world.gate.closes[0].id == world.gate.claims[0].first);
   CHECK(world.count(Counter::kFlowsEvicted) == 1);
+}
+
+TEST_CASE("plane inbound: a flood of new peers never ends what the guest began, however idle") {
+  World world;
+  for (std::uint16_t i = 0; i < 7; ++i) {
+    world.link.from_guest(
+        udp_frame(tuple(flow::Protocol::kUdp, static_cast<std::uint16_t>(100 + i)), bytes_of("x")));
+    world.turn();
+  }
+  REQUIRE(world.gate.requests.size() == 7);
+  std::uint32_t number = 1;
+  for (int round = 0; round < 5; ++round) {
+    world.clock.time = world.clock.time + 3s;
+    world.turn();
+    for (int i = 0; i < 10; ++i, ++number) {
+      Outside peer(world, flow::Protocol::kUdp, number);
+      peer.t.remote.port = net::Port{static_cast<std::uint16_t>(50000 + number)};
+      peer.arrive("x");
+    }
+  }
+  CHECK(world.worker.live_flows() == 8);
+  CHECK(world.gate.claims.size() == 5);
+  REQUIRE(world.gate.closes.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) CHECK(world.gate.closes[i].id == world.gate.claims[i].first);
+  // The guest, for its part, takes the longest idle one of all: here its own first.
+  world.link.from_guest(udp_frame(tuple(flow::Protocol::kUdp, 200), bytes_of("x")));
+  world.turn();
+  REQUIRE(world.gate.closes.size() == 5);
+  CHECK(world.gate.closes[4].id == world.gate.requests[0].first);
 }

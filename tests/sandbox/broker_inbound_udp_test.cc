@@ -217,4 +217,67 @@ TEST_CASE("inbound UDP: a peer that becomes the host itself is cut") {
   CHECK(write_some(rig.inbox.offered[0].socket.get(), "y") != "sent");
 }
 
+TEST_CASE("inbound UDP: a port has so many peers at a time, and whoever ends makes room") {
+  auto options = udp_port();
+  options.max_peers = 2;
+  Rig rig{{}, std::move(options)};
+  const base::Fd one = far_peer("192.0.2.1", "198.51.100.1");
+  const base::Fd two = far_peer("192.0.2.1", "198.51.100.1");
+  const base::Fd three = far_peer("192.0.2.1", "198.51.100.1");
+  std::uint64_t dropped = 0;
+  const auto full = [&] {
+    CHECK(write_some(three.get(), "x") == "sent");
+    ++dropped;
+    REQUIRE(rig.until([&] { return rig.broker->inbound_counters().dropped_datagrams == dropped; }));
+    CHECK(rig.broker->inbound_counters().limited == dropped);
+  };
+  CHECK(write_some(one.get(), "x") == "sent");
+  CHECK(write_some(two.get(), "x") == "sent");
+  REQUIRE(await_offers(rig, 2));
+  full();  // offers count
+  const flow::Id first = claim(rig, 0);
+  full();  // and flows
+  rig.close(first);
+  CHECK(write_some(three.get(), "closed") == "sent");
+  REQUIRE(await_offers(rig, 3));
+  CHECK(rig.inbox.firsts[2] == "closed");
+  CHECK(write_some(one.get(), "x") == "sent");
+  ++dropped;
+  REQUIRE(rig.until([&] { return rig.broker->inbound_counters().dropped_datagrams == dropped; }));
+  REQUIRE(rig.gate->decline(rig.inbox.offered[2].offer));
+  rig.turn();
+  CHECK(write_some(one.get(), "declined") == "sent");
+  REQUIRE(await_offers(rig, 4));
+  rig.inbox.offered.clear();  // with the translator go its descriptors
+  rig.new_translator();
+  CHECK(write_some(two.get(), "restarted") == "sent");
+  CHECK(write_some(three.get(), "restarted") == "sent");
+  REQUIRE(await_offers(rig, 2));
+  CHECK(rig.broker->inbound_counters().dropped_datagrams == dropped);
+}
+
+TEST_CASE(
+    "inbound UDP: a flow of an interface's port stays whatever a route prefers, unless its way is gone") {
+  for (const bool bound : {true, false}) {
+    CAPTURE(bound);
+    Rig rig{{}, udp_port(bound ? "up0" : "")};
+    const base::Fd peer = far_peer("192.0.2.1", "198.51.100.1");
+    CHECK(write_some(peer.get(), "x") == "sent");
+    REQUIRE(await_offers(rig, 1));
+    const flow::Id id = claim(rig, 0);
+    rig.judge.interface = 1;
+    rig.judge.elsewhere = Path::kLost;
+    ++rig.judge.now_epoch;
+    rig.turn();
+    rig.turn();
+    CHECK(rig.inbox.revocations.contains(id) == !bound);
+    if (!bound) continue;
+    CHECK(write_some(rig.inbox.offered[0].socket.get(), "on") == "sent");
+    CHECK(read_some(peer.get()) == "on");
+    rig.judge.way = Path::kGone;
+    ++rig.judge.now_epoch;
+    CHECK(rig.until([&] { return rig.inbox.revocations.contains(id); }));
+  }
+}
+
 }  // namespace cordon::sandbox::test

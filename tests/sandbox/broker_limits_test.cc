@@ -1,4 +1,6 @@
 // Flows under limits: counted once, released once, measured by the kernel, cut when a budget is used up.
+#include <sys/ioctl.h>
+
 #include "tests/sandbox/broker_rig.h"
 
 namespace cordon::sandbox::test {
@@ -108,6 +110,31 @@ TEST_CASE("broker: a TCP flow's volume is the kernel's, whatever the translator 
     rig.close(id);  // says 3 bytes
     CHECK(rig.judge.most_volume >= 8000);
     CHECK(rig.judge.most_volume <= 8010);
+  }
+}
+
+TEST_CASE("broker: what is queued when a TCP flow closes counts, unless it is thrown away") {
+  for (const bool graceful : {true, false}) {
+    CAPTURE(graceful);
+    Rig rig;
+    rig.judge.metered = true;
+    const base::Fd listener = serve_far(SOCK_STREAM, kFar, 0);
+    flow::Id id;
+    base::Fd socket = rig.grant(tuple(kTcp, kFar, port_of(listener.get())), &id);
+    const base::Fd peer = accept_one(listener.get());
+    const std::string block(65536, 'x');
+    std::uint64_t written = 0;
+    ssize_t n = 0;
+    while ((n = ::send(socket.get(), block.data(), block.size(), MSG_DONTWAIT)) > 0)
+      written += static_cast<std::uint64_t>(n);
+    int queued = 0;
+    REQUIRE(::ioctl(socket.get(), TIOCOUTQ, &queued) == 0);
+    REQUIRE(queued > 10'000);  // nobody reads
+    socket.reset();
+    rig.close(id, graceful ? flow::CloseHow::kGraceful : flow::CloseHow::kReset);
+    CHECK((rig.judge.most_volume >= written) == graceful);
+    CHECK(rig.judge.most_volume <= written + 10);
+    CHECK(rig.judge.accounts.empty());
   }
 }
 

@@ -50,6 +50,7 @@ class FakeJudge : public Judge {
   bool stale = false;
   bool routeless = false;  // every destination is denied for want of a route
   Path way = Path::kGood;
+  Path elsewhere = Path::kGood;  // bound to another interface than the verdict names
   int drains = 0;
   std::vector<flow::Tuple> denied;
   std::vector<Limit> limits;
@@ -138,7 +139,10 @@ class FakeJudge : public Judge {
     return Verdict{};
   }
   bool route_is_remote(const flow::Tuple&, const Verdict&) override { return remote_route; }
-  Path path(const PathQuery&, const Verdict&) override { return way; }
+  Path path(const PathQuery& query, const Verdict& judged) override {
+    if (query.interface != 0 && query.interface != judged.bind_interface) return elsewhere;
+    return way;
+  }
   void set_resolvers(std::span<const control::Resolver> resolvers) override {
     resolver_count = resolvers.size();
   }
