@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <thread>
@@ -29,7 +30,7 @@ bool push(HandoverRing& ring, std::uint32_t number, std::size_t size) {
 bool is(const HandoverRing::Record& record, std::uint32_t number) {
   const auto expected = pattern(number, record.bytes.size());
   return record.offload.gso_size == static_cast<std::uint16_t>(number) &&
-         std::memcmp(expected.data(), record.bytes.data(), expected.size()) == 0;
+         std::ranges::equal(base::Bytes{expected}, record.bytes);
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 // Rate limits, measured: bytes over the time of a fake clock.
 #include "core/plane/shapers.h"
 
-#include <optional>
-
 #include "core/loop/timer_wheel.h"
 #include "fakes.h"
 
@@ -232,25 +230,6 @@ TEST_CASE("shapers: a jump of the clock gives one burst, not the time's worth") 
   world.clock.time = world.clock.time + std::chrono::hours{8};
   run_to_guest(world, all, 10ms);
   CHECK(stream.received - before <= kBurst + kRate / 100 + 65536);
-}
-
-TEST_CASE("shapers: a slot that is used again does not stand in its last flow's line") {
-  World world;
-  std::optional<Stream> slow(std::in_place, world, std::uint16_t{41000},
-                             flow::Shaping{.shaper = 1, .rate = 100});
-  std::array<Stream*, 1> first{&*slow};
-  run_to_guest(world, first, 100ms);
-  const flow::Id old = slow->guest.id;
-  world.worker.on_revoke(old, flow::RefuseHow::kReject);
-  world.turn(3);
-  REQUIRE(world.gate.closes.size() == 1);
-  slow.reset();
-  world.link.output.clear();
-  Stream fast(world, 41001, {.shaper = 2, .rate = kRate});
-  REQUIRE(fast.guest.id.slot == old.slot);
-  std::array<Stream*, 1> second{&fast};
-  run_to_guest(world, second, 1s);
-  CHECK(fast.received >= kBurst + kRate * 95 / 100);
 }
 
 TEST_CASE("shapers: whoever leaves a line does so from any place, and the others keep theirs") {
