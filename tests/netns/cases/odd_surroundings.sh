@@ -25,11 +25,16 @@ many_refusals() { (ulimit -f 1; run -- sh -c "for i in 1 2 3 4 5; do $TRAFFIC --
 expect "even when the audit log cannot grow" many_refusals
 expect "which is said" says "records are lost"
 
-little_memory() { (ulimit -v 300000; run -- sh -c 'echo it ran'); }
-little_memory
-expect "a translator without room for its tables ends the start ($?)" test $? = 125
-expect "with its reason" says "not enough address space"
-expect "and the command did not run" not grep -q 'it ran' $W/log/out
+# A sanitizer's shadow memory needs terabytes of address space, before any of our own.
+if grep -q __asan_init "$CORDON"; then
+  say "note: not under AddressSanitizer: a translator without room for its tables"
+else
+  little_memory() { (ulimit -v 300000; run -- sh -c 'echo it ran'); }
+  little_memory
+  expect "a translator without room for its tables ends the start ($?)" test $? = 125
+  expect "with its reason" says "not enough address space"
+  expect "and the command did not run" not grep -q 'it ran' $W/log/out
+fi
 
 : >$W/resolv.conf
 expect "without resolvers names are refused" not guest -- $TRAFFIC --timeout 1000 dns 10.0.2.3 53 udp a.example
