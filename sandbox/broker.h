@@ -267,11 +267,8 @@ class Broker {
   std::vector<Leaving> leaving_;
   base::Instant memory_due_ = base::Instant::never();
   base::Instant leaving_due_ = base::Instant::never();
-  std::uint64_t memory_seen_ = 0;   // by the pass under way
-  std::uint64_t memory_then_ = 0;   // by the last one
-  std::uint64_t machine_then_ = 0;  // and the whole machine's before it
-  base::Instant memory_pass_due_;   // before then the two bound what we hold now
-  std::uint32_t memory_left_ = 0;   // entries of table_.live() that it has not asked yet
+  std::uint64_t memory_seen_ = 0;  // by the pass under way
+  std::uint32_t memory_left_ = 0;  // entries of table_.live() that it has not asked yet
   std::uint32_t revoke_serial_ = 0;
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read

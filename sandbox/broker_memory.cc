@@ -32,7 +32,6 @@ namespace {
 using State = BrokerFlow::State;
 
 constexpr std::uint32_t kLooksPerTurn = 1024;
-constexpr base::Duration kAskAgain = std::chrono::seconds{2};  // others may have given back what we took
 constexpr std::size_t kMostLeaving = 4096;
 constexpr base::Duration kLeavingLook = std::chrono::milliseconds{100};
 constexpr base::Duration kNoProgress = std::chrono::seconds{60};
@@ -135,17 +134,13 @@ void Broker::look_at_memory(base::Instant now) {
   if (fresh) {
     const auto machine = machine_socket_memory();
     if (machine && !budget_.tight()) {
-      // Ours is at most all there is, and at most what it was plus what came to the machine since.
-      std::uint64_t bound = *machine;
-      if (now < memory_pass_due_)
-        bound = std::min(bound, memory_then_ + std::max(*machine, machine_then_) - machine_then_);
-      if (bound < budget_.bytes() / 2) {
-        budget_.observe(bound, now);
+      // Ours is at most all there is. What the total grew by says nothing: others may give back what we take.
+      if (*machine < budget_.bytes() / 2) {
+        budget_.observe(*machine, now);
         memory_due_ = now + budget_.period();
         return;
       }
     }
-    machine_then_ = machine.value_or(0);
     memory_left_ = table_.size();
     memory_seen_ = 0;
     for (const Leaving& socket : leaving_) memory_seen_ += held_by(socket.fd.get()).all;
@@ -171,8 +166,6 @@ void Broker::look_at_memory(base::Instant now) {
   if (memory_left_ > 0) return;  // goes on in the next turn
   const bool before = budget_.tight();
   budget_.observe(memory_seen_, now);
-  memory_then_ = memory_seen_;
-  memory_pass_due_ = now + kAskAgain;
   // Limits are put on in a pass of their own, at once.
   if (before == budget_.tight()) memory_due_ = now + budget_.period();
 }

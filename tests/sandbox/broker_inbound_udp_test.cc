@@ -57,7 +57,8 @@ TEST_CASE("inbound UDP: the first datagram comes with the offer, answers from th
   struct Case {
     std::string_view to, from;
   };
-  // 198.51.100.9: a second address of the host; the kernel would not choose it as source by itself.
+  World::get();  // before anything is run: from then on we are in its namespace
+  // 192.0.2.9: a second address of the host; the kernel would not choose it as source by itself.
   cordon::test::run("ip addr replace 192.0.2.9/32 dev lo && ip addr replace 2001:db8::9/128 dev lo nodad");
   const Case cases[] = {{"192.0.2.1", "198.51.100.1"},
                         {"192.0.2.9", "198.51.100.1"},
