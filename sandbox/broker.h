@@ -269,6 +269,7 @@ class Broker {
   base::Instant leaving_due_ = base::Instant::never();
   std::uint64_t memory_seen_ = 0;  // by the pass under way
   std::uint32_t memory_left_ = 0;  // entries of table_.live() that it has not asked yet
+  bool memory_limited_ = false;    // some sockets have a share's limits
   std::uint32_t revoke_serial_ = 0;
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read

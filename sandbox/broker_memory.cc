@@ -120,7 +120,7 @@ void Broker::limit_memory(BrokerFlow& flow) {
 
 void Broker::watch_memory(base::Instant now) {
   const bool matters = budget_.matters(sockets());
-  if (matters || budget_.tight()) {
+  if (matters || budget_.tight() || memory_limited_) {
     if (memory_due_ == base::Instant::never()) memory_due_ = now;
   } else if (memory_left_ == 0) {
     memory_due_ = base::Instant::never();
@@ -133,7 +133,7 @@ void Broker::look_at_memory(base::Instant now) {
   const bool fresh = memory_left_ == 0;
   if (fresh) {
     const auto machine = machine_socket_memory();
-    if (machine && !budget_.tight()) {
+    if (machine && !budget_.tight() && !memory_limited_) {
       // Ours is at most all there is. What the total grew by says nothing: others may give back what we take.
       if (*machine < budget_.bytes() / 2) {
         budget_.observe(*machine, now);
@@ -165,6 +165,7 @@ void Broker::look_at_memory(base::Instant now) {
   memory_due_ = now;
   if (memory_left_ > 0) return;  // goes on in the next turn
   const bool before = budget_.tight();
+  memory_limited_ = before;  // this pass has put the limits on, or taken them off
   budget_.observe(memory_seen_, now);
   // Limits are put on in a pass of their own, at once.
   if (before == budget_.tight()) memory_due_ = now + budget_.period();
