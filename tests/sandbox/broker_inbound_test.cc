@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include "tests/sandbox/broker_rig.h"
+#include "tests/sandbox/guest_links.h"
 
 namespace cordon::sandbox::test {
 namespace {
@@ -27,14 +28,7 @@ ForwardRule rule(flow::Protocol protocol, std::string_view address = "", unsigne
 InboundOptions published(std::vector<ForwardRule> rules) {
   InboundOptions options;
   options.rules = std::move(rules);
-  options.links = {{.on_link = *net::Prefix::make(ip("10.0.2.0"), 24),
-                    .gateway = ip("10.0.2.2"),
-                    .dns = ip("10.0.2.3"),
-                    .guest = {ip("10.0.2.15")}},
-                   {.on_link = *net::Prefix::make(ip("fd00:c0:2d::"), 64),
-                    .gateway = ip("fd00:c0:2d::2"),
-                    .dns = ip("fd00:c0:2d::3"),
-                    .guest = {ip("fd00:c0:2d::15")}}};
+  options.links = guest_links();
   return options;
 }
 

@@ -1,6 +1,7 @@
 #include <netinet/in.h>
 
 #include "tests/sandbox/broker_rig.h"
+#include "tests/sandbox/guest_links.h"
 
 namespace cordon::sandbox::test {
 namespace {
@@ -18,14 +19,7 @@ InboundOptions udp_port(std::string_view interface = "") {
   rule.target_v6 = ip("fd00:c0:2d::15");
   InboundOptions options;
   options.rules = {rule};
-  options.links = {{.on_link = *net::Prefix::make(ip("10.0.2.0"), 24),
-                    .gateway = ip("10.0.2.2"),
-                    .dns = ip("10.0.2.3"),
-                    .guest = {ip("10.0.2.15")}},
-                   {.on_link = *net::Prefix::make(ip("fd00:c0:2d::"), 64),
-                    .gateway = ip("fd00:c0:2d::2"),
-                    .dns = ip("fd00:c0:2d::3"),
-                    .guest = {ip("fd00:c0:2d::15")}}};
+  options.links = guest_links();
   return options;
 }
 
