@@ -13,6 +13,7 @@
 
 #include "app/flow_limits.h"
 #include "app/guest_sources.h"
+#include "app/host_view.h"
 #include "app/options.h"
 #include "netlink/monitor.h"
 #include "policy/audit_log.h"
@@ -62,10 +63,6 @@ class BrokerJudge final : public sandbox::Judge {
   void finish(base::Instant now);
 
  private:
-  [[nodiscard]] policy::AddressFacts look_up(const net::IpAddress& address);
-  [[nodiscard]] policy::HostFacts facts_of(const flow::Tuple& tuple);
-  [[nodiscard]] policy::HostFacts facts_of_peer(const flow::Tuple& seen);
-  [[nodiscard]] bool is_forwarder(const flow::Tuple& tuple) const;
   [[nodiscard]] sandbox::Verdict over_limit(std::uint64_t token, const FlowLimits::Refusal& refusal) const;
   [[nodiscard]] sandbox::Verdict dial_resolver(sandbox::Verdict verdict);
   void next_resolver(const sandbox::FlowView& flow);
@@ -73,13 +70,13 @@ class BrokerJudge final : public sandbox::Judge {
                                              const policy::Decision& decision);
   void record(const policy::AuditEvent& event, base::Instant now);
 
-  std::vector<FamilyPlan> families_;
   GuestSources sources_;
   std::shared_ptr<const policy::PolicySet> policy_;
   netlink::Monitor monitor_;
+  LiveHost live_;
+  HostView view_;
   policy::AuditLog audit_;
   FlowLimits limits_;
-  std::vector<std::uint32_t> uplinks_;
   std::vector<sandbox::control::Resolver> resolvers_;
   std::size_t resolver_ = 0;
   sandbox::CounterValues counters_{};

@@ -7,7 +7,7 @@ namespace cordon::app {
 
 sandbox::Path BrokerJudge::path(const sandbox::PathQuery& flow, const sandbox::Verdict& now_judged) {
   using sandbox::Path;
-  if (is_forwarder(flow.tuple) &&
+  if (view_.is_forwarder(flow.tuple) &&
       std::ranges::none_of(resolvers_, [&](const auto& r) { return r.address == flow.dialed.address; }))
     return Path::kGone;
   if (flow.local_service) return Path::kGood;

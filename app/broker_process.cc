@@ -65,8 +65,8 @@ void print_counters(const sandbox::CounterValues& values) {
   std::fprintf(stderr, "%s\n", line.c_str());
 }
 
-base::Result<void> serve(const RunOptions& options, std::vector<base::Fd> inherited,
-                         std::shared_ptr<const policy::PolicySet> policy) {
+base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<base::Fd> inherited,
+                                         std::shared_ptr<const policy::PolicySet> policy) {
   auto monitor = CORDON_TRY(netlink::Monitor::open(base::monotonic_now()));
   BrokerJudge judge{options.guest, std::move(policy), std::move(monitor), sandbox::control::kSecondFd};
 
@@ -104,6 +104,8 @@ int run_broker(const RunOptions& options) {
   if (!policy) return kBadPolicy;
   if (const auto served = serve(options, std::move(inherited), std::move(policy)); !served)
     return report(served.error());
+  else if (*served == sandbox::Broker::End::kNoPolicy)
+    return kBadPolicy;
   return 0;
 }
 

@@ -17,8 +17,6 @@
 
 namespace cordon::policy {
 
-using WallTime = std::chrono::sys_time<std::chrono::microseconds>;
-
 enum class AuditAction : std::uint8_t {
   kFlowDenied,
   kFlowAllowed,  // also an audit-mode file's "would deny"

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "core/base/time.h"
+
 namespace cordon::policy {
 
 // rtm_type of the route a socket would take (rtnetlink(7)); kNone: the kernel has no route (ENETUNREACH).
@@ -45,6 +47,8 @@ struct HostFacts {
   bool sandbox_address =
       false;  // remote is another address of our own side of the guest's LAN (the gateway, or
               // the DNS address on another port): nothing listens there, never forwarded
+  // For `until` and `expires`. The default is closed: whatever has an end has ended.
+  base::WallTime now = base::WallTime::max();
   AddressFacts dial;
   AddressFacts embedded;  // only read when the destination embeds an IPv4 address
 };

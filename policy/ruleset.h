@@ -9,12 +9,15 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/time.h"
 #include "core/flow/types.h"
 #include "core/net/prefix.h"
 #include "policy/document.h"
 #include "policy/limits.h"
 
 namespace cordon::policy {
+
+using base::WallTime;
 
 // Places that are computed live from HostFacts. Bits, so that a rule holds a set.
 enum class Word : std::uint8_t {
@@ -67,17 +70,49 @@ enum class Action : std::uint8_t { kAllow, kDeny };
 // Who starts the flow: the guest, or a peer outside by a published port.
 enum class Direction : std::uint8_t { kEgress, kIngress };
 
+// Which admitted flows are recorded (denials always are): none, their beginning, beginning and end.
+enum class LogMode : std::uint8_t { kNone, kNew, kAll };
+
 struct Rule {
   std::string name;
   Action action = Action::kDeny;
   Targets to;  // the remote end: destinations in egress, sources in ingress
   Targets except;
-  std::vector<PortRange> ports;  // never empty: the compiler writes the default out
-  Limits limits;                 // of the flows this rule admitted
-  Position at;                   // of the rule in its file
+  std::vector<PortRange> ports;      // never empty: the compiler writes the default out
+  Limits limits;                     // of the flows this rule admitted
+  WallTime until = WallTime::max();  // from then on the rule matches nothing
+  LogMode log = LogMode::kNone;      // of the flows this rule admitted
+  Position at;                       // of the rule in its file
 };
 
 enum class Mode : std::uint8_t { kEnforce, kAudit };
+
+// `host:` of the operator's file. Names, because interfaces come and go.
+struct HostSettings {
+  std::vector<std::string> uplinks;  // empty: the interfaces that carry a default route
+  std::vector<net::Prefix> aliases;  // the host by another name: 1:1 NAT, load balancers
+  [[nodiscard]] bool empty() const { return uplinks.empty() && aliases.empty(); }
+};
+
+// One entry of `tests:`. It is decided without a host: no address is local, every destination has a route
+// through an uplink's gateway; `place` puts the far end somewhere else.
+struct FileTest {
+  Direction direction = Direction::kEgress;
+  std::string remote_text;       // as written
+  net::IpAddress remote;         // the far end; of a word an address that stands for it
+  Word place = Word::kInternet;  // kInternet: the address alone decides
+  PortRange port;                // one port, or echo
+  bool expect_allow = false;
+  std::string rule;    // "": whichever
+  std::string reason;  // "": whichever
+  Position at;
+};
+
+// What a reload does to flows that the new policy denies, and what becomes of the guest when it fails.
+struct ReloadSettings {
+  base::Duration drain{};      // 0: cut at once
+  bool deny_on_error = false;  // else the policy before stays
+};
 
 struct Ruleset {
   std::string name;
@@ -87,7 +122,14 @@ struct Ruleset {
   bool drop = false;  // refuse: drop
   std::vector<Rule> egress;
   std::vector<Rule> ingress;
-  Limits limits;  // of all flows of the guest
+  Limits limits;                       // of all flows of the guest
+  WallTime expires = WallTime::max();  // from then on the file denies everything
+  std::vector<FileTest> tests;
+  // Only in the operator's file:
+  HostSettings host;
+  std::string tenant;  // whose guest this is; "": not said
+  ReloadSettings reload;
+  bool require_tenant_policy = false;
   [[nodiscard]] const std::vector<Rule>& rules(Direction direction) const {
     return direction == Direction::kEgress ? egress : ingress;
   }

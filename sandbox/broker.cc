@@ -39,6 +39,8 @@ base::Result<void> Broker::start() {
   CORDON_TRY(watch(control_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kControl)));
   if (judge_.poll_fd() >= 0)
     CORDON_TRY(watch(judge_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kJudge)));
+  if (attendant_ != nullptr)
+    CORDON_TRY(watch(attendant_->poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kAttendant)));
   datagram_offload_ = hold_datagram_offload();
   prepare_memory();
   tokens_at_ = base::monotonic_now();
@@ -54,20 +56,27 @@ base::Result<void> Broker::start() {
   return {};
 }
 
-base::Result<void> Broker::run() {
-  if (control_.send(control::Ready{}) != SendStatus::kSent) return {};  // the launcher is gone
+void Broker::ask_launcher(const control::FromBroker& message) {
+  if (control_.send(message) != SendStatus::kSent) stop_ = true;
+}
+
+base::Result<Broker::End> Broker::run() {
+  while (!judge_.has_policy())
+    if (!CORDON_TRY(turn(-1))) return rejected_ ? End::kNoPolicy : End::kStopped;
+  if (control_.send(control::Ready{}) != SendStatus::kSent) return End::kStopped;  // the launcher is gone
   while (CORDON_TRY(turn(-1))) {
   }
   const base::Instant now = base::monotonic_now();
   cut_all(now);
   judge_.on_tick(now);
-  return {};
+  return End::kStopped;
 }
 
 int Broker::wait_time(int wait_ms, base::Instant now) const {
   if (review_due()) return 0;
   base::Instant due = std::min(
       {next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_, memory_due_, leaving_due_});
+  if (attendant_ != nullptr) due = std::min(due, attendant_->due());
   if (inbound_ && inbound_->paused_until > now) due = std::min(due, inbound_->paused_until);
   if (inbound_) due = std::min(due, inbound_->offers_due);
   if (due == base::Instant::never()) return wait_ms;
@@ -84,6 +93,7 @@ base::Result<bool> Broker::turn(int wait_ms) {
   const base::Instant now = base::monotonic_now();
   drained_ = false;
   bool arrived = false;
+  bool attended = false;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     const auto slot = static_cast<std::uint32_t>(event.data.u64);
@@ -91,6 +101,7 @@ base::Result<bool> Broker::turn(int wait_ms) {
       case Source::kControl: on_control(now); break;
       case Source::kInbound: arrived = true; break;
       case Source::kJudge: drain(now); break;
+      case Source::kAttendant: attended = true; break;
       case Source::kChannel:
       default:
         if (const auto lane = lane_of_source(slot)) {
@@ -110,6 +121,7 @@ base::Result<bool> Broker::turn(int wait_ms) {
   end_sockets();
   tick(now);
   if (review_due()) review(now);
+  if (attendant_ != nullptr && (attended || attendant_->due() <= now)) attendant_->serve(now);
   if (inbound_) watch_inbound(now);
   return !stop_;
 }
@@ -133,9 +145,22 @@ void Broker::on_control(base::Instant now) {
       adopt_channel(std::move(*fresh), now);
     else if (const auto* resolvers = std::get_if<control::Resolvers>(&*message))
       judge_.set_resolvers(resolvers->servers);
+    else if (auto* policy = std::get_if<control::NewPolicy>(&*message))
+      load_policy(std::move(*policy), now);
+    else if (auto* client = std::get_if<control::NewClient>(&*message)) {
+      if (attendant_ != nullptr) attendant_->adopt(std::move(client->socket), now);
+    } else if (auto* sink = std::get_if<control::NewAuditSink>(&*message))
+      judge_.set_audit_sink(std::move(sink->fd));
     else
       stop_ = true;
   }
+}
+
+// A guest without any policy never had a network: the start has failed.
+void Broker::load_policy(control::NewPolicy fresh, base::Instant now) {
+  const bool first = !judge_.has_policy();
+  if (judge_.load_policy(std::move(fresh.bundle), fresh.cause, now) == PolicyLoad::kRejected && first)
+    stop_ = rejected_ = true;
 }
 
 // The first channel of a translator ends all of the one before. A later one that does not follow its

@@ -37,6 +37,7 @@
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/base/time.h"
+#include "sandbox/attendant.h"
 #include "sandbox/broker_budget.h"
 #include "sandbox/broker_inbound.h"
 #include "sandbox/broker_socket.h"
@@ -83,10 +84,16 @@ class Broker {
 
   // Published ports, with sockets that listen already; before start().
   void publish(InboundOptions options, std::vector<Listener> listeners);
+  // Served in the same loop; before start(). The broker does not own it.
+  void attend(Attendant& attendant) { attendant_ = &attendant; }
+  // For the attendant, and from its serve() only: asks the launcher.
+  void ask_launcher(const control::FromBroker& message);
   // Makes the epoll set; before lockdown.
   base::Result<void> start();
-  // Says Ready and serves until Stop or until the launcher is gone.
-  base::Result<void> run();
+  enum class End : std::uint8_t { kStopped, kNoPolicy };
+  // Says Ready as soon as the judge has a policy, and serves until Stop or until the launcher is gone.
+  // kNoPolicy: the first policy was rejected.
+  base::Result<End> run();
   // One turn of the loop; waits at most `wait_ms` (-1: until something happens). False: stop.
   base::Result<bool> turn(int wait_ms);
 
@@ -107,7 +114,13 @@ class Broker {
     std::uint32_t path_mtu;
   };
   // kChannel: the first of kMaxWorkers values.
-  enum class Source : std::uint32_t { kControl = 0xfffffff0U, kJudge, kInbound, kChannel = 0xffffff00U };
+  enum class Source : std::uint32_t {
+    kControl = 0xfffffff0U,
+    kJudge,
+    kInbound,
+    kAttendant,
+    kChannel = 0xffffff00U
+  };
   // One worker of the translator.
   struct Lane {
     BrokerChannel channel;
@@ -134,6 +147,7 @@ class Broker {
   void on_message(std::uint32_t lane, FromTranslator& message, base::Instant now);
   [[nodiscard]] CounterValues summed_counters() const;
   void violation(Violation reason, base::Instant now);
+  void load_policy(control::NewPolicy fresh, base::Instant now);
   void adopt_channel(control::NewTranslator fresh, base::Instant now);
   void drop_channels(base::Instant now);
   void tick(base::Instant now);
@@ -236,6 +250,7 @@ class Broker {
 
   BrokerOptions options_;
   Judge& judge_;
+  Attendant* attendant_ = nullptr;
   control::BrokerControl control_;
   std::vector<Lane> lanes_;  // empty: no translator
   base::Fd epoll_;
@@ -274,6 +289,7 @@ class Broker {
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read
   bool stop_ = false;
+  bool rejected_ = false;  // the first policy
 };
 
 }  // namespace cordon::sandbox

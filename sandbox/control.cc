@@ -8,15 +8,20 @@
 namespace cordon::sandbox::control {
 namespace {
 
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kVersion = 2;
 enum class Type : std::uint16_t {
   kNewTranslator = 1,
   kResolvers = 2,
   kStop = 3,
+  kNewPolicy = 4,
+  kNewClient = 5,
+  kNewAuditSink = 6,
   kReady = 16,
   kRevokeBegin = 17,
   kRevokeEnd = 18,
   kKillTranslator = 19,
+  kReloadPolicy = 20,
+  kReopenAudit = 21,
 };
 
 struct WireResolver {
@@ -25,7 +30,7 @@ struct WireResolver {
   std::uint32_t scope_id = 0;
   std::array<std::uint8_t, 16> address{};
 };
-// `value`: serial, violation, worker or number of resolvers, by type.
+// `value`: serial, violation, worker, cause or number of resolvers, by type.
 struct Short {
   std::uint16_t version = kVersion;
   std::uint16_t type = 0;
@@ -69,6 +74,11 @@ std::expected<Message, ReceiveStop> receive_message(int socket, AcceptFd accept)
   return message;
 }
 
+bool carries_fd(Type type) {
+  return type == Type::kNewTranslator || type == Type::kNewPolicy || type == Type::kNewClient ||
+         type == Type::kNewAuditSink;
+}
+
 std::expected<FromLauncher, ReceiveStop> load_resolvers(const Long& wire) {
   if (wire.header.value > kMaxResolvers) return std::unexpected(ReceiveStop::kViolation);
   Resolvers resolvers;
@@ -91,7 +101,14 @@ std::expected<FromLauncher, ReceiveStop> load_resolvers(const Long& wire) {
 std::expected<FromLauncher, ReceiveStop> BrokerControl::receive() {
   auto message = CORDON_TRY(receive_message(fd_.get(), AcceptFd::kAtMostOne));
   const auto type = static_cast<Type>(message.body.header.type);
-  if (message.fd.valid() != (type == Type::kNewTranslator)) return std::unexpected(ReceiveStop::kViolation);
+  if (message.fd.valid() != carries_fd(type)) return std::unexpected(ReceiveStop::kViolation);
+  if (type == Type::kNewPolicy) {
+    if (message.body.header.value > static_cast<std::uint32_t>(LoadCause::kControl))
+      return std::unexpected(ReceiveStop::kViolation);
+    return NewPolicy{std::move(message.fd), static_cast<LoadCause>(message.body.header.value)};
+  }
+  if (type == Type::kNewClient) return NewClient{std::move(message.fd)};
+  if (type == Type::kNewAuditSink) return NewAuditSink{std::move(message.fd)};
   if (type == Type::kNewTranslator) {
     if (message.body.header.value >= kMaxWorkers) return std::unexpected(ReceiveStop::kViolation);
     return NewTranslator{std::move(message.fd), message.body.header.value};
@@ -108,6 +125,8 @@ SendStatus BrokerControl::send(const FromBroker& message) {
   if (const auto* end = std::get_if<RevokeEnd>(&message)) wire = make(Type::kRevokeEnd, end->serial);
   if (const auto* kill = std::get_if<KillTranslator>(&message))
     wire = make(Type::kKillTranslator, static_cast<std::uint32_t>(kill->reason));
+  if (std::holds_alternative<ReloadPolicy>(message)) wire = make(Type::kReloadPolicy);
+  if (std::holds_alternative<ReopenAudit>(message)) wire = make(Type::kReopenAudit);
   return send_packet(fd_.get(), bytes_of(wire), Wait::kForRoom);
 }
 
@@ -120,6 +139,8 @@ std::expected<FromBroker, ReceiveStop> LauncherControl::receive() {
   if (type == Type::kRevokeEnd) return RevokeEnd{value};
   if (type == Type::kKillTranslator && value <= static_cast<std::uint32_t>(Violation::kOffer))
     return KillTranslator{static_cast<Violation>(value)};
+  if (type == Type::kReloadPolicy) return ReloadPolicy{};
+  if (type == Type::kReopenAudit) return ReopenAudit{};
   return std::unexpected(ReceiveStop::kViolation);
 }
 
@@ -140,6 +161,21 @@ SendStatus LauncherControl::send_resolvers(const Resolvers& resolvers) {
     std::ranges::copy(resolver.address.bytes(), entry.address.begin());
   }
   return send_packet(fd_.get(), bytes_of(wire));
+}
+
+SendStatus LauncherControl::send_new_policy(int bundle, LoadCause cause) {
+  const Short wire = make(Type::kNewPolicy, static_cast<std::uint32_t>(cause));
+  return send_packet_with_fd(fd_.get(), bytes_of(wire), bundle);
+}
+
+SendStatus LauncherControl::send_new_client(int socket) {
+  const Short wire = make(Type::kNewClient);
+  return send_packet_with_fd(fd_.get(), bytes_of(wire), socket);
+}
+
+SendStatus LauncherControl::send_new_audit_sink(int fd) {
+  const Short wire = make(Type::kNewAuditSink);
+  return send_packet_with_fd(fd_.get(), bytes_of(wire), fd);
 }
 
 SendStatus LauncherControl::send_stop() {

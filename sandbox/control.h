@@ -2,11 +2,14 @@
 //
 // launcher -> broker: NewTranslator with the broker's end of a fresh channel, one for each worker and in
 // order (at start, and after each restart of the translator: the old channels are dead then); Resolvers, at
-// start before NewTranslator and whenever resolv.conf changes; Stop. broker -> launcher: Ready once the
-// policy is compiled and the host state is loaded; RevokeBegin/RevokeEnd around every operation on a socket
-// that is shared with the translator and could block (the launcher kills the translator when the End does not
-// follow within 100 ms, which is what unblocks the broker); KillTranslator on a protocol violation. The
-// broker sends blocking (the launcher never blocks on the broker), the launcher never waits.
+// start before NewTranslator and whenever resolv.conf changes; NewPolicy with the parsed files (a memfd that
+// the policy-reader processes filled) at start and for each reload; NewClient with a connection of the
+// control socket, whose peer the launcher has looked at; NewAuditSink when the log was rotated; Stop. broker
+// -> launcher: Ready once a policy is in force and the host state is loaded; ReloadPolicy and ReopenAudit
+// when a control client asked for it or the sink is lost; RevokeBegin/RevokeEnd around every operation on a
+// socket that is shared with the translator and could block (the launcher kills the translator when the End
+// does not follow within 100 ms, which is what unblocks the broker); KillTranslator on a protocol violation.
+// The broker sends blocking (the launcher never blocks on the broker), the launcher never waits.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +46,19 @@ struct NewTranslator {
 struct Resolvers {
   std::vector<Resolver> servers;  // at most kMaxResolvers; empty: the host has none
 };
+enum class LoadCause : std::uint8_t { kStart, kSignal, kWatch, kControl };
+struct NewPolicy {
+  base::Fd bundle;  // policy/parsed_source.h; sealed or not, the broker reads it once
+  LoadCause cause = LoadCause::kStart;
+};
+struct NewClient {
+  base::Fd socket;  // stream, non-blocking
+};
+struct NewAuditSink {
+  base::Fd fd;
+};
 struct Stop {};
-using FromLauncher = std::variant<NewTranslator, Resolvers, Stop>;
+using FromLauncher = std::variant<NewTranslator, Resolvers, NewPolicy, NewClient, NewAuditSink, Stop>;
 
 // broker -> launcher
 struct Ready {};
@@ -57,7 +71,9 @@ struct RevokeEnd {
 struct KillTranslator {
   Violation reason = Violation::kLength;
 };
-using FromBroker = std::variant<Ready, RevokeBegin, RevokeEnd, KillTranslator>;
+struct ReloadPolicy {};
+struct ReopenAudit {};
+using FromBroker = std::variant<Ready, RevokeBegin, RevokeEnd, KillTranslator, ReloadPolicy, ReopenAudit>;
 
 // A Begin without its End is ended by the broker's own exit. At most one is open at a time.
 class BrokerControl {
@@ -78,6 +94,9 @@ class LauncherControl {
   [[nodiscard]] std::expected<FromBroker, ReceiveStop> receive();
   [[nodiscard]] SendStatus send_new_translator(int channel, std::uint32_t worker = 0);
   [[nodiscard]] SendStatus send_resolvers(const Resolvers& resolvers);
+  [[nodiscard]] SendStatus send_new_policy(int bundle, LoadCause cause);
+  [[nodiscard]] SendStatus send_new_client(int socket);
+  [[nodiscard]] SendStatus send_new_audit_sink(int fd);
   [[nodiscard]] SendStatus send_stop();
   [[nodiscard]] int poll_fd() const { return fd_.get(); }
 

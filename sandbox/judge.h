@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 
+#include "core/base/fd.h"
 #include "core/base/time.h"
 #include "core/flow/gate.h"
 #include "core/flow/types.h"
@@ -66,8 +67,11 @@ enum class Cut : std::uint8_t {
   kBecameLocal,  // the connection ended at this host although the decision named a remote destination
   kPathLost,     // the network under it went away
   kMoved,        // a datagram flow makes room for its successor on another path; nothing is denied
-  kTranslatorGone
+  kTranslatorGone,
+  kOperator  // `cordon ctl kill`
 };
+// What became of the files of a NewPolicy.
+enum class PolicyLoad : std::uint8_t { kInForce, kRejected };
 
 // A flow as audit calls see it; valid during the call.
 struct FlowView {
@@ -90,6 +94,24 @@ class Judge {
   // The same for a connection or datagram from outside: `seen.remote` is the peer as the listening socket saw
   // it (no translation), `seen.guest` where the forward leads. `dial` of the verdict is the peer, un-mapped.
   [[nodiscard]] virtual Verdict judge_inbound(const flow::Tuple& seen, base::Instant now) = 0;
+  // A live flow under the policy and host state of now. Other than judge() it may let a flow live on for a
+  // while that would not begin any more (`reload: drain`).
+  [[nodiscard]] virtual Verdict judge_again(const FlowView& flow, bool inbound, base::Instant now) {
+    return inbound ? judge_inbound(flow.tuple, now) : judge(flow.tuple, now);
+  }
+  // The flow goes on under another policy than it was admitted by: its limits are those of `verdict` now.
+  // Never refuses (over_budget() tells later); fills metered and shaping, and account where it changed.
+  virtual void readmit(const FlowView& /*flow*/, std::uint32_t /*account*/, Verdict& /*verdict*/) {}
+  // New policy files. Moves the epoch when they are in force; otherwise all stays as it was.
+  virtual PolicyLoad load_policy(base::Fd /*bundle*/, control::LoadCause /*cause*/, base::Instant /*now*/) {
+    return PolicyLoad::kInForce;
+  }
+  // False: no policy was ever in force, and every flow is denied. The broker is Ready when it is true.
+  [[nodiscard]] virtual bool has_policy() const { return true; }
+  // Every live flow was judged in this epoch: older policies are not needed for records any more.
+  virtual void on_reviewed(std::uint32_t /*epoch*/) {}
+  // The log was rotated: records go there from now on.
+  virtual void set_audit_sink(base::Fd /*fd*/) {}
   // Asks the kernel, not a cache: would a packet to `dial` leave this machine now?
   [[nodiscard]] virtual bool route_is_remote(const flow::Tuple& tuple, const Verdict& verdict) = 0;
   // `now_judged`: what judge() says of the flow's tuple in this epoch.

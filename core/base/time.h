@@ -44,4 +44,11 @@ inline Instant monotonic_now() {
   return Instant::from_nanos(std::int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec);
 }
 
+// CLOCK_REALTIME, microseconds: for dates in a policy and for records. It may jump.
+using WallTime = std::chrono::sys_time<std::chrono::microseconds>;
+
+inline WallTime wall_now() {
+  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+}
+
 }  // namespace cordon::base

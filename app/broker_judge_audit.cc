@@ -1,0 +1,145 @@
+// BrokerJudge: what becomes an audit record.
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "app/broker_judge.h"
+#include "app/broker_token.h"
+
+namespace cordon::app {
+namespace {
+
+policy::Reason reason_of(sandbox::Limit limit) {
+  switch (limit) {
+    case sandbox::Limit::kNewFlows: return policy::Reason::kLimitNew;
+    case sandbox::Limit::kMemory: return policy::Reason::kLimitMemory;
+    case sandbox::Limit::kConnections:
+    case sandbox::Limit::kDescriptors: break;
+  }
+  return policy::Reason::kLimitConnections;
+}
+
+}  // namespace
+
+policy::AuditEvent BrokerJudge::event_for(policy::AuditAction action, const flow::Tuple& tuple,
+                                          const policy::Decision& decision) {
+  policy::AuditEvent event;
+  event.action = action;
+  event.tuple = tuple;
+  event.decision = decision;
+  event.facts = decision.direction == policy::Direction::kIngress ? view_.facts_of_peer(tuple).dial
+                                                                  : view_.facts_of(tuple).dial;
+  if (const netlink::Link* link = monitor_.state().link(event.facts.oif)) event.oif_name = link->name;
+  return event;
+}
+
+void BrokerJudge::record(const policy::AuditEvent& event, base::Instant now) {
+  audit_.record(event, now, base::wall_now());
+  if (loss_told_ || audit_.counters().events_lost == 0) return;
+  pollfd user{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  if (::poll(&user, 1, 0) != 1) return;  // stderr may be the sink that takes nothing: never wait for it
+  loss_told_ = true;
+  std::fputs(
+      "cordon: audit log: records are lost (disk full, or nobody reads them?); decisions go on, and the next "
+      "record tells how many\n",
+      stderr);
+}
+
+void BrokerJudge::on_denied(const flow::Tuple& tuple, const sandbox::Verdict& verdict, base::Instant now) {
+  policy::Decision decision = unpack(verdict.token);
+  decision.how = verdict.how;
+  record(event_for(policy::AuditAction::kFlowDenied, tuple, decision), now);
+}
+
+void BrokerJudge::on_limit(const flow::Tuple& tuple, sandbox::Limit limit, base::Instant now) {
+  policy::Decision decision;
+  decision.reason = reason_of(limit);
+  record(event_for(policy::AuditAction::kFlowDenied, tuple, decision), now);
+}
+
+void BrokerJudge::on_inbound_limit(const flow::Tuple& seen, sandbox::Limit limit, base::Instant now) {
+  policy::Decision decision{.direction = policy::Direction::kIngress};
+  decision.reason = reason_of(limit);
+  record(event_for(policy::AuditAction::kFlowDenied, seen, decision), now);
+}
+
+void BrokerJudge::on_allowed(const sandbox::FlowView& flow, base::Instant now) {
+  const policy::Decision decision = unpack(flow.token);
+  if (decision.would_deny == 0) return;
+  auto event = event_for(policy::AuditAction::kFlowAllowed, flow.tuple, decision);
+  if (flow.dialed != flow.tuple.remote) event.dialed = flow.dialed;
+  record(event, now);
+}
+
+void BrokerJudge::on_unreachable(const sandbox::FlowView& flow, int error, base::Instant /*now*/) {
+  next_resolver(flow);
+  if (flow.tuple.protocol == flow::Protocol::kIcmpEcho && (error == EACCES || error == EPERM) &&
+      !ping_hint_given_) {
+    ping_hint_given_ = true;
+    std::fputs(
+        "cordon: ping: this user may not open ping sockets: set sysctl net.ipv4.ping_group_range to include "
+        "its "
+        "group\n",
+        stderr);
+  }
+}
+
+void BrokerJudge::on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& verdict, sandbox::Cut why,
+                         bool granted, bool exposed, base::Instant now) {
+  // The launcher's record tells of a translator once; a flow that moved lost nothing.
+  if (why == sandbox::Cut::kTranslatorGone || why == sandbox::Cut::kMoved) return;
+  policy::Decision decision = unpack(verdict.token);
+  decision.how = verdict.how;
+  if (why == sandbox::Cut::kBecameLocal) {
+    decision.allow = false;
+    decision.reason = policy::Reason::kHostChanged;
+    decision.dst_class = policy::DstClass::kHost;
+  }
+  if (why == sandbox::Cut::kPathLost) {
+    decision.allow = false;
+    decision.reason = policy::Reason::kRouteBlocked;
+  }
+  const auto action = granted ? policy::AuditAction::kFlowRevoked : policy::AuditAction::kFlowDenied;
+  auto event = event_for(action, flow.tuple, decision);
+  if (flow.dialed != flow.tuple.remote) event.dialed = flow.dialed;
+  if (granted) event.duration = now - flow.started;
+  record(event, now);
+  static_cast<void>(exposed);  // told at the flow's end, when the number is known
+}
+
+// Only a revoked flow's end is a record: its volumes belong to what was told when it was cut. Datagrams of a
+// flow whose destination became the host's may have reached the host in the instant of the change: all that
+// the flow ever sent is the bound that can be proved, and event.count of the host-exposure record.
+void BrokerJudge::on_ended(const sandbox::FlowView& flow, flow::EndReason reason,
+                           const flow::Volumes& volumes, base::Instant now) {
+  const bool unanswered = volumes.bytes_to_guest == 0 || reason == flow::EndReason::kError;
+  if (unanswered && flow.tuple.protocol == flow::Protocol::kUdp) next_resolver(flow);
+  if (reason != flow::EndReason::kRevoked) return;
+  auto event = event_for(policy::AuditAction::kFlowEnded, flow.tuple, unpack(flow.token));
+  event.end = reason;
+  event.volumes = volumes;
+  event.duration = now - flow.started;
+  record(event, now);
+  const bool inbound = event.decision.direction == policy::Direction::kIngress;
+  if (volumes.datagrams_from_guest == 0 || inbound || !event.facts.is_host) return;
+  event.action = policy::AuditAction::kHostExposure;
+  event.count = volumes.datagrams_from_guest;
+  record(event, now);
+}
+
+void BrokerJudge::on_spoof(const flow::SpoofReport& report, base::Instant now) {
+  policy::AuditEvent event;
+  event.action = policy::AuditAction::kPacketDenied;
+  event.tuple = report.tuple;
+  event.decision.reason = policy::Reason::kSourceSpoof;
+  event.decision.how = flow::RefuseHow::kDrop;
+  event.source_mac = report.source_mac;
+  record(event, now);
+}
+
+void BrokerJudge::on_counters(const sandbox::CounterValues& values, base::Instant /*now*/) {
+  counters_ = values;
+}
+
+}  // namespace cordon::app
