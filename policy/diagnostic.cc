@@ -83,6 +83,13 @@ std::string render(std::span<const Diagnostic> diagnostics) {
   return out;
 }
 
+Report::Report(std::string path, std::string_view text, std::vector<Diagnostic> found)
+    : Report(std::move(path), text) {
+  found_ = std::move(found);
+  for (const auto& d : found_) ++(is_warning(d.code) ? warnings_ : errors_);
+  errors_ = std::min(errors_, kMaxErrors);  // one beyond it is the count of the others
+}
+
 void Report::add(Code code, Position at, std::string message) {
   const auto seen = is_warning(code) ? warnings_++ : errors_++;
   if (seen >= (is_warning(code) ? kMaxWarnings : kMaxErrors)) return;

@@ -67,8 +67,11 @@ class Report {
   static constexpr std::size_t kMaxWarnings = 100;
 
   Report(std::string path, std::string_view text) : path_(std::move(path)), text_(text) {}
+  // Goes on where another Report of the same file was taken.
+  Report(std::string path, std::string_view text, std::vector<Diagnostic> found);
   void add(Code code, Position at, std::string message);
   [[nodiscard]] bool has_errors() const { return errors_ != 0; }
+  [[nodiscard]] bool is_full() const { return errors_ >= kMaxErrors; }
   [[nodiscard]] std::vector<Diagnostic> take();
 
  private:

@@ -13,6 +13,7 @@
 #include "core/base/fd.h"
 #include "policy/compile.h"
 #include "policy/lint.h"
+#include "policy/parsed_source.h"
 #include "policy/yaml_reader.h"
 
 namespace cordon::policy {
@@ -45,70 +46,80 @@ void append(std::vector<Diagnostic>& all, std::vector<Diagnostic> more) {
   all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
-std::optional<Ruleset> load_one(const Source& source, FileRole role, std::vector<Diagnostic>& diagnostics) {
-  Report report{source.path, source.text};
-  std::optional<Ruleset> ruleset;
-  if (const auto document = read_yaml(source.text, report))
-    ruleset = compile(*document, source.path, role, report);
-  append(diagnostics, report.take());
-  return ruleset;
-}
-
 // What can only be seen with all files in hand.
-bool fit_together(std::span<const Ruleset> files, std::span<const Source> sources,
+bool fit_together(std::span<const Ruleset> rulesets, std::span<const ParsedSource> files,
                   std::vector<Diagnostic>& diagnostics) {
   bool good = true;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    Report report{sources[i].path, sources[i].text};
-    check_rates(files, i, report);
+  for (std::size_t i = 0; i < rulesets.size(); ++i) {
+    Report report{files[i].path, files[i].text};
+    check_rates(rulesets, i, report);
     good = good && !report.has_errors();
     append(diagnostics, report.take());
   }
   return good;
 }
 
-template <class Item, class Open>
-Loaded load_each(std::span<const Item> items, std::uint64_t generation, Open&& open) {
+bool is_too_many(std::size_t files, std::vector<Diagnostic>& diagnostics) {
+  if (files <= PolicySet::kMaxFiles) return false;
+  diagnostics.push_back(
+      {Code::kTooMany,
+       "--policy",
+       {},
+       "given " + std::to_string(files) + " times; " + std::to_string(PolicySet::kMaxFiles) + " is the most",
+       {}});
+  return true;
+}
+
+ParsedSource read_and_parse(const std::string& path) {
+  auto text = read_all(path);
+  if (text) return parse({path, std::move(*text)});
+  return {.path = path, .diagnostics = {{Code::kUnreadable, path, {}, text.error(), {}}}};
+}
+
+template <class Item, class Parse>
+Loaded load_each(std::span<const Item> items, std::uint64_t generation, Parse&& parse_item) {
   Loaded out;
-  if (items.size() > PolicySet::kMaxFiles) {
-    out.diagnostics.push_back({Code::kTooMany,
-                               "--policy",
-                               {},
-                               "given " + std::to_string(items.size()) + " times; " +
-                                   std::to_string(PolicySet::kMaxFiles) + " is the most",
-                               {}});
-    return out;
-  }
-  std::vector<Ruleset> rulesets;
-  std::vector<Source> sources;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    auto source = open(items[i]);
-    if (!source) {
-      out.diagnostics.push_back(source.error());
-      continue;
-    }
-    if (auto one = load_one(*source, i == 0 ? FileRole::kOperator : FileRole::kTenant, out.diagnostics))
-      rulesets.push_back(std::move(*one));
-    sources.push_back(std::move(*source));
-  }
-  if (rulesets.size() == items.size() && fit_together(rulesets, sources, out.diagnostics))
-    out.policy = PolicySet{std::move(rulesets), generation};
-  return out;
+  if (is_too_many(items.size(), out.diagnostics)) return out;
+  std::vector<ParsedSource> files;
+  for (const Item& item : items) files.push_back(parse_item(item));
+  return assemble(std::move(files), generation);
 }
 
 }  // namespace
 
+ParsedSource parse(Source source) {
+  Report report{source.path, source.text};
+  auto document = read_yaml(source.text, report);
+  return {.path = std::move(source.path),
+          .text = std::move(source.text),
+          .document = std::move(document),
+          .diagnostics = report.take()};
+}
+
+Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation) {
+  Loaded out;
+  if (is_too_many(files.size(), out.diagnostics)) return out;
+  std::vector<Ruleset> rulesets;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    ParsedSource& file = files[i];
+    Report report{file.path, file.text, std::move(file.diagnostics)};
+    if (file.document && !report.is_full())
+      if (auto one =
+              compile(*file.document, file.path, i == 0 ? FileRole::kOperator : FileRole::kTenant, report))
+        rulesets.push_back(std::move(*one));
+    append(out.diagnostics, report.take());
+  }
+  if (rulesets.size() == files.size() && fit_together(rulesets, files, out.diagnostics))
+    out.policy = PolicySet{std::move(rulesets), generation};
+  return out;
+}
+
 Loaded load(std::span<const Source> sources, std::uint64_t generation) {
-  return load_each(sources, generation,
-                   [](const Source& source) -> std::expected<Source, Diagnostic> { return source; });
+  return load_each(sources, generation, [](const Source& source) { return parse(source); });
 }
 
 Loaded load_files(std::span<const std::string> paths, std::uint64_t generation) {
-  return load_each(paths, generation, [](const std::string& path) -> std::expected<Source, Diagnostic> {
-    auto text = read_all(path);
-    if (!text) return std::unexpected(Diagnostic{Code::kUnreadable, path, {}, text.error(), {}});
-    return Source{path, std::move(*text)};
-  });
+  return load_each(paths, generation, read_and_parse);
 }
 
 }  // namespace cordon::policy
