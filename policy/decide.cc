@@ -58,6 +58,11 @@ std::optional<Decision> floor(const PolicySet& policy, const Query& query) {
   }
   if (!is_guarded(query.dst_class)) return std::nullopt;
   const auto files = policy.files();
+  if (!files.empty() && has_ended(files.front().expires, query.facts.now)) {
+    auto decision = denied(policy, query, Reason::kExpired);
+    decision.layer = 0;
+    return decision;
+  }
   const std::int16_t rule = files.empty() ? Decision::kNoRule : first_match(files.front(), query);
   if (files.empty() || !allows(files.front(), query, rule)) {
     const auto reason = query.dst_class == DstClass::kHost       ? Reason::kHostAddress

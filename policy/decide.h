@@ -6,15 +6,14 @@
 //   1 source        not an assigned address                                   -> source-spoof
 //   2 destination   un-map, un-embed; a wrapping we cannot read               -> embedded-ipv4
 //   3 floor         unspecified, loopback, link-local, multicast, broadcast, reserved, our own side of the
-//   guest's
-//                   LAN -> special-address; another tenant's guest -> tenant-isolation; no unicast route, or
-//                   not through an uplink -> route-blocked. No file opens any of these.
+//                   guest's LAN -> special-address; another tenant's guest -> tenant-isolation; no unicast
+//                   route, or not through an uplink -> route-blocked. No file opens any of these.
 //   4 guarded       host, metadata, guests: only when the first rule of the operator's file that matches is
-//   an
-//                   allow by that very word                                   -> host-address, metadata, ...
+//                   an allow by that very word -> host-address, metadata, tenant-isolation; when that file
+//                   has expired -> expired
 //   5 files         outermost first; in each the first matching rule decides, none = deny (rule-deny,
-//   no-rule).
-//                   An enforcing file's deny is final, an audit file's is noted.
+//                   no-rule); past its `expires` a file denies everything (expired). A rule past its `until`
+//                   matches nothing. An enforcing file's deny is final, an audit file's is noted.
 // The built-in DNS forwarder is no address of the host's network: it skips 2-4 and needs the word `dns`.
 //
 // decide_ingress() is the same for a connection from outside to a published port; decide_ingress.cc has its

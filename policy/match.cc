@@ -71,7 +71,8 @@ bool excepted(const Rule& rule, const Query& query) {
 }
 
 bool matches(const Rule& rule, const Query& query) {
-  return std::ranges::any_of(
+  return !has_ended(rule.until, query.facts.now) &&
+         std::ranges::any_of(
              rule.ports,
              [&](const PortRange& p) { return p.contains(query.tuple.protocol, service_port(query)); }) &&
          covered(rule, query) && !excepted(rule, query);
@@ -107,7 +108,8 @@ Decision ask_files(const PolicySet& policy, const Query& query) {
   const auto files = policy.files();
   for (std::size_t i = 0; i < files.size(); ++i) {
     const Ruleset& file = files[i];
-    const std::int16_t rule = first_match(file, query);
+    const bool expired = has_ended(file.expires, query.facts.now);
+    const std::int16_t rule = expired ? Decision::kNoRule : first_match(file, query);
     decision.rules[i] = rule;
     const bool allowed = allows(file, query, rule);
     if (!allowed && file.mode == Mode::kAudit)
@@ -115,7 +117,9 @@ Decision ask_files(const PolicySet& policy, const Query& query) {
     decision.layer = static_cast<std::int16_t>(i);
     decision.rule = rule;
     if (!allowed && file.mode == Mode::kEnforce) {
-      decision.reason = rule == Decision::kNoRule ? Reason::kNoRule : Reason::kRuleDeny;
+      decision.reason = expired                     ? Reason::kExpired
+                        : rule == Decision::kNoRule ? Reason::kNoRule
+                                                    : Reason::kRuleDeny;
       return decision;
     }
   }

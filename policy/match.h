@@ -15,7 +15,11 @@ struct Query {
   DstClass dst_class = DstClass::kUnknown;
 };
 
-// Index of the rule that decides in this file; Decision::kNoRule.
+// Of `until` and `expires`; max() is "no end", even at a time that nobody filled in.
+[[nodiscard]] constexpr bool has_ended(WallTime end, WallTime now) {
+  return end != WallTime::max() && end <= now;
+}
+// Index of the rule that decides in this file, which has not expired; Decision::kNoRule.
 [[nodiscard]] std::int16_t first_match(const Ruleset& file, const Query& query);
 [[nodiscard]] bool allows(const Ruleset& file, const Query& query, std::int16_t rule);
 // host, guests, metadata: inside no wider word and no CIDR.
