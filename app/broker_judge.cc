@@ -49,7 +49,7 @@ sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant now)
   const policy::Decision decision = policy::decide(*policy_, tuple, facts);
   verdict.allow = decision.allow;
   verdict.how = decision.how;
-  verdict.token = pack(decision);
+  verdict.token = pack(decision, policy::log_mode(*policy_, decision));
   verdict.scopes = limits_.scopes().of(decision);
   verdict.dial = {policy::normalise(tuple.remote.address).dial, tuple.remote.port};
   verdict.no_route =
@@ -70,7 +70,7 @@ sandbox::Verdict BrokerJudge::judge_inbound(const flow::Tuple& seen, base::Insta
   if (!monitor_.stale()) decision = policy::decide_ingress(*policy_, seen, facts);
   verdict.allow = decision.allow;
   verdict.how = decision.how;
-  verdict.token = pack(decision);
+  verdict.token = pack(decision, policy::log_mode(*policy_, decision));
   verdict.scopes = limits_.scopes().of(decision);
   verdict.dial = {policy::normalise(seen.remote.address).dial, seen.remote.port};
   verdict.local_service = decision.dst_class == policy::DstClass::kHost;

@@ -59,6 +59,12 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] base::Instant tick_due() const override;
   // The translators' totals, indexed by plane::Counter.
   [[nodiscard]] const sandbox::CounterValues& counters() const { return counters_; }
+  // The log's: exact counts, by reason and by rule.
+  [[nodiscard]] const policy::AuditLog::Counters& audit_counters() const { return audit_.counters(); }
+  // After the log was told the new policy: the record that says what is in force. Also the first of a start.
+  void note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now);
+  // `why`: the first error. The policy before stays, or everything is denied: the caller says which in it.
+  void note_policy_rejected(sandbox::control::LoadCause cause, std::string_view why, base::Instant now);
   // At the end: every summary that is still held back.
   void finish(base::Instant now);
 

@@ -20,6 +20,16 @@ policy::Reason reason_of(sandbox::Limit limit) {
   return policy::Reason::kLimitConnections;
 }
 
+std::string_view name_of(sandbox::control::LoadCause cause) {
+  switch (cause) {
+    case sandbox::control::LoadCause::kStart: return "start";
+    case sandbox::control::LoadCause::kSignal: return "signal";
+    case sandbox::control::LoadCause::kWatch: return "watch";
+    case sandbox::control::LoadCause::kControl: return "control";
+  }
+  return "start";
+}
+
 }  // namespace
 
 policy::AuditEvent BrokerJudge::event_for(policy::AuditAction action, const flow::Tuple& tuple,
@@ -66,7 +76,10 @@ void BrokerJudge::on_inbound_limit(const flow::Tuple& seen, sandbox::Limit limit
 
 void BrokerJudge::on_allowed(const sandbox::FlowView& flow, base::Instant now) {
   const policy::Decision decision = unpack(flow.token);
-  if (decision.would_deny == 0) return;
+  if (decision.would_deny == 0 && log_of(flow.token) == policy::LogMode::kNone) {
+    audit_.count({.action = policy::AuditAction::kFlowAllowed, .decision = decision});
+    return;
+  }
   auto event = event_for(policy::AuditAction::kFlowAllowed, flow.tuple, decision);
   if (flow.dialed != flow.tuple.remote) event.dialed = flow.dialed;
   record(event, now);
@@ -108,20 +121,23 @@ void BrokerJudge::on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& 
   static_cast<void>(exposed);  // told at the flow's end, when the number is known
 }
 
-// Only a revoked flow's end is a record: its volumes belong to what was told when it was cut. Datagrams of a
-// flow whose destination became the host's may have reached the host in the instant of the change: all that
-// the flow ever sent is the bound that can be proved, and event.count of the host-exposure record.
+// The end of a flow under `log: all`, and of a revoked one, whose volumes belong to what was told when it was
+// cut. Datagrams of a flow whose destination became the host's may have reached the host in the instant of
+// the change: all that the flow ever sent is the bound that can be proved, and event.count of the
+// host-exposure record.
 void BrokerJudge::on_ended(const sandbox::FlowView& flow, flow::EndReason reason,
                            const flow::Volumes& volumes, base::Instant now) {
   const bool unanswered = volumes.bytes_to_guest == 0 || reason == flow::EndReason::kError;
   if (unanswered && flow.tuple.protocol == flow::Protocol::kUdp) next_resolver(flow);
-  if (reason != flow::EndReason::kRevoked) return;
+  const bool revoked = reason == flow::EndReason::kRevoked;
+  if (!revoked && log_of(flow.token) != policy::LogMode::kAll) return;
   auto event = event_for(policy::AuditAction::kFlowEnded, flow.tuple, unpack(flow.token));
   event.end = reason;
   event.volumes = volumes;
   event.duration = now - flow.started;
   record(event, now);
   const bool inbound = event.decision.direction == policy::Direction::kIngress;
+  if (!revoked) return;
   if (volumes.datagrams_from_guest == 0 || inbound || !event.facts.is_host) return;
   event.action = policy::AuditAction::kHostExposure;
   event.count = volumes.datagrams_from_guest;
@@ -136,6 +152,16 @@ void BrokerJudge::on_spoof(const flow::SpoofReport& report, base::Instant now) {
   event.decision.how = flow::RefuseHow::kDrop;
   event.source_mac = report.source_mac;
   record(event, now);
+}
+
+void BrokerJudge::note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now) {
+  const std::string message = "cordon " CORDON_VERSION ": this policy is in force";
+  record({.action = policy::AuditAction::kPolicyLoaded, .cause = name_of(cause), .message = message}, now);
+}
+
+void BrokerJudge::note_policy_rejected(sandbox::control::LoadCause cause, std::string_view why,
+                                       base::Instant now) {
+  record({.action = policy::AuditAction::kPolicyRejected, .cause = name_of(cause), .message = why}, now);
 }
 
 void BrokerJudge::on_counters(const sandbox::CounterValues& values, base::Instant /*now*/) {

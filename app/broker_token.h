@@ -7,13 +7,18 @@
 
 namespace cordon::app {
 
-inline std::uint64_t pack(const policy::Decision& d) {
+inline std::uint64_t pack(const policy::Decision& d, policy::LogMode log = policy::LogMode::kNone) {
   return std::uint64_t{static_cast<std::uint16_t>(d.layer)} |
          (std::uint64_t{static_cast<std::uint16_t>(d.rule)} << 16U) |
          (std::uint64_t{static_cast<std::uint8_t>(d.reason)} << 32U) |
          (std::uint64_t{static_cast<std::uint8_t>(d.dst_class)} << 40U) |
          (std::uint64_t{d.would_deny} << 48U) | (std::uint64_t{d.allow ? 1U : 0U} << 56U) |
-         (std::uint64_t{d.direction == policy::Direction::kIngress ? 1U : 0U} << 57U);
+         (std::uint64_t{d.direction == policy::Direction::kIngress ? 1U : 0U} << 57U) |
+         (std::uint64_t{static_cast<std::uint8_t>(log)} << 58U);
+}
+
+inline policy::LogMode log_of(std::uint64_t token) {
+  return static_cast<policy::LogMode>(static_cast<std::uint8_t>(token >> 58U & 3U));
 }
 
 inline policy::Decision unpack(std::uint64_t token) {

@@ -75,10 +75,24 @@ std::size_t AuditLog::KindHash::operator()(const Kind& kind) const {
   return hash;
 }
 
+void AuditLog::set_policy(std::shared_ptr<const PolicySet> policy) {
+  policy_ = std::move(policy);
+  counters_.flows.keep_names_of(*policy_);
+}
+
 void AuditLog::count(const AuditEvent& event) {
-  if (!event.tuple || event.action == AuditAction::kFlowEnded) return;
-  counters_.by_reason[static_cast<std::size_t>(event.decision.reason)] += event.count;
-  if (event.decision.allow && event.decision.would_deny != 0) counters_.would_deny += event.count;
+  const auto reason = static_cast<std::size_t>(event.decision.reason);
+  if (event.action == AuditAction::kPacketDenied) {
+    counters_.by_reason.at(reason) += event.count;
+    counters_.packets_by_reason.at(reason) += event.count;
+    return;
+  }
+  if (event.action != AuditAction::kFlowAllowed && event.action != AuditAction::kFlowDenied &&
+      event.action != AuditAction::kFlowRevoked)
+    return;
+  counters_.by_reason.at(reason) += event.count;
+  counters_.flows.add(event.policy != nullptr ? *event.policy : *policy_, verdict_of(event), event.decision,
+                      event.count);
 }
 
 void AuditLog::record(const AuditEvent& event, base::Instant now, WallTime wall) {

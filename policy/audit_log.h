@@ -14,6 +14,7 @@
 
 #include "core/base/time.h"
 #include "policy/audit_record.h"
+#include "policy/flow_counters.h"
 
 namespace cordon::policy {
 
@@ -38,7 +39,9 @@ class AuditLog {
   AuditLog(AuditIdentity identity, int fd, std::shared_ptr<const PolicySet> policy)
       : identity_(std::move(identity)), sink_(fd), policy_(std::move(policy)) {}
 
-  void set_policy(std::shared_ptr<const PolicySet> policy) { policy_ = std::move(policy); }
+  void set_policy(std::shared_ptr<const PolicySet> policy);
+  // Counted, and no record: what a rule's `log` leaves out.
+  void count(const AuditEvent& event);
   void record(const AuditEvent& event, base::Instant now, WallTime wall);
   // Writes the summaries that are due.
   void tick(base::Instant now, WallTime wall);
@@ -48,8 +51,10 @@ class AuditLog {
   void finish(base::Instant now, WallTime wall);
 
   struct Counters {
-    std::array<std::uint64_t, kReasonCount> by_reason{};  // denied or revoked events; [kNone]: allowed ones
-    std::uint64_t would_deny = 0;
+    // Flows and packets that were denied or revoked; [kNone]: flows that were allowed.
+    std::array<std::uint64_t, kReasonCount> by_reason{};
+    std::array<std::uint64_t, kReasonCount> packets_by_reason{};  // of these: packets that are no flow
+    FlowCounters flows;                                           // without these packets
     std::uint64_t records_written = 0;
     std::uint64_t events_lost = 0;  // events of records that were not written
   };
@@ -83,7 +88,6 @@ class AuditLog {
   void write(AuditRecord record, base::Instant now, WallTime wall);
   void report_lost(base::Instant now, WallTime wall);
   void lose(std::uint64_t count, base::Instant now);
-  void count(const AuditEvent& event);
 
   AuditIdentity identity_;
   AuditSink sink_;

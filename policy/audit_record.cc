@@ -1,5 +1,6 @@
 #include "policy/audit_record.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -77,17 +78,11 @@ bool is_limit(Reason reason) {
 }
 
 std::string_view verdict(const AuditEvent& event) {
-  if (!is_about_a_flow(event.action)) return {};
-  if (event.action == AuditAction::kFlowRevoked) return "revoked";
-  if (!event.decision.allow) return "deny";
-  return event.decision.would_deny != 0 ? "would-deny" : "allow";
+  return is_about_a_flow(event.action) ? to_string(verdict_of(event)) : std::string_view{};
 }
 
 std::string_view layer(const AuditEvent& event) {
-  if (!is_about_a_flow(event.action)) return {};
-  return event.decision.layer == Decision::kFloor ? "floor"
-         : event.decision.layer == 0              ? "operator"
-                                                  : "tenant";
+  return is_about_a_flow(event.action) ? layer_name(event.decision.layer) : std::string_view{};
 }
 
 void put_category(JsonLine& line, const AuditEvent& event) {
@@ -195,18 +190,44 @@ std::string_view to_string(FibType fib) {
   return "other";
 }
 
-AuditRecord make_record(const AuditIdentity& identity, const PolicySet& policy, const AuditEvent& event) {
+LogMode log_mode(const PolicySet& policy, const Decision& decision) {
+  LogMode mode = LogMode::kNone;
+  if (!decision.allow) return mode;
+  const auto files = policy.files();
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto& rules = files[i].rules(decision.direction);
+    const auto rule = static_cast<std::size_t>(decision.rules.at(i));
+    if (decision.rules.at(i) == Decision::kNoRule || rule >= rules.size()) continue;
+    if (rules[rule].action == Action::kAllow) mode = std::max(mode, rules[rule].log);
+  }
+  return mode;
+}
+
+FlowVerdict verdict_of(const AuditEvent& event) {
+  if (event.action == AuditAction::kFlowRevoked) return FlowVerdict::kRevoked;
+  if (!event.decision.allow) return FlowVerdict::kDeny;
+  return event.decision.would_deny != 0 ? FlowVerdict::kWouldDeny : FlowVerdict::kAllow;
+}
+
+AuditRecord make_record(const AuditIdentity& identity, const PolicySet& now, const AuditEvent& event) {
+  const PolicySet& policy = event.policy != nullptr ? *event.policy : now;
   AuditRecord record{.event = event,
                      .oif_name = std::string{event.oif_name},
+                     .cause = std::string{event.cause},
                      .message = std::string{event.message},
                      .guest = identity.guest,
                      .tenant = identity.tenant,
                      .policy_hash = policy.hash(),
                      .policy_generation = policy.generation()};
   record.event.oif_name = {};
+  record.event.cause = {};
   record.event.message = {};
+  record.event.policy = nullptr;
   const auto files = policy.files();
   if (files.empty()) return record;
+  if (record.tenant.empty()) record.tenant = files.front().tenant;
+  if (event.action == AuditAction::kPolicyLoaded)
+    for (const Ruleset& file : files) record.files.push_back(file.path);
   const Decision& decision = event.decision;
   // The floor speaks under the name of the outermost file.
   const auto layer =
@@ -242,6 +263,10 @@ std::string to_json(const AuditRecord& record) {
   put_policy(line, record);
   put_flow(line, record);
   put_end(line, event);
+  if (!record.cause.empty()) line.text("sandbox.cause", record.cause);
+  if (!record.files.empty())
+    line.list("sandbox.policy.files",
+              std::vector<std::string_view>(record.files.begin(), record.files.end()));
   if (record.dropped != 0) line.number("sandbox.audit.dropped", record.dropped);
   if (!record.message.empty()) line.text("message", record.message);
   return line.take();

@@ -12,6 +12,7 @@
 #include "core/flow/types.h"
 #include "core/net/mac_address.h"
 #include "policy/decide.h"
+#include "policy/flow_counters.h"
 #include "policy/host_facts.h"
 #include "policy/ruleset.h"
 
@@ -45,14 +46,25 @@ struct AuditEvent {
   std::optional<flow::EndReason> end;
   std::optional<flow::Volumes> volumes;
   std::optional<base::Duration> duration;
+  // What set it off, `sandbox.cause`. Of a revoked flow: policy-changed, host-changed, expired, limit,
+  // operator, path; of policy files: start, signal, watch, control.
+  std::string_view cause;
   std::string_view message;  // for people: why a policy was rejected, which process died
+  // The policy that the decision's layer and rule are indexes of; null: the log's own of now.
+  const PolicySet* policy = nullptr;
   std::uint64_t count = 1;
 };
+
+// Of an event about a flow or a packet.
+[[nodiscard]] FlowVerdict verdict_of(const AuditEvent& event);
+
+// Which records an admitted flow gets: the most that a rule that admitted it asks for, over all files.
+[[nodiscard]] LogMode log_mode(const PolicySet& policy, const Decision& decision);
 
 // Same in every record of a process.
 struct AuditIdentity {
   std::string guest;
-  std::string tenant;  // empty: none
+  std::string tenant;  // empty: what the operator's file says
 };
 
 // Ready to be written: names resolved, so that it outlives the policy it was made under.
@@ -60,8 +72,9 @@ struct AuditRecord {
   WallTime time;
   std::uint64_t sequence = 0;
   std::uint64_t dropped = 0;  // events lost since the record before
-  AuditEvent event;           // its string_views are empty; the strings are below
+  AuditEvent event;           // its views and its policy are empty; the strings are below
   std::string oif_name;
+  std::string cause;
   std::string message;
   std::string guest;
   std::string tenant;
@@ -69,6 +82,7 @@ struct AuditRecord {
   std::string rule = "-";
   std::string rule_at;  // "FILE:LINE"
   std::vector<std::string> would_deny;
+  std::vector<std::string> files;  // of policy-loaded: their paths
   std::string policy_hash;
   std::uint64_t policy_generation = 0;
 };
