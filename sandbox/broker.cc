@@ -73,7 +73,7 @@ base::Result<Broker::End> Broker::run() {
 }
 
 int Broker::wait_time(int wait_ms, base::Instant now) const {
-  if (review_due()) return 0;
+  if (review_due() || !killed_.empty()) return 0;
   base::Instant due = std::min(
       {next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_, memory_due_, leaving_due_});
   if (attendant_ != nullptr) due = std::min(due, attendant_->due());
@@ -100,7 +100,10 @@ base::Result<bool> Broker::turn(int wait_ms) {
     switch (static_cast<Source>(slot)) {
       case Source::kControl: on_control(now); break;
       case Source::kInbound: arrived = true; break;
-      case Source::kJudge: drain(now); break;
+      case Source::kJudge:
+        judge_.on_wake(now);
+        drain(now);
+        break;
       case Source::kAttendant: attended = true; break;
       case Source::kChannel:
       default:
@@ -120,6 +123,7 @@ base::Result<bool> Broker::turn(int wait_ms) {
   if (arrived) serve_inbound(now);
   end_sockets();
   tick(now);
+  if (!killed_.empty()) kill_some(now);
   if (review_due()) review(now);
   if (attendant_ != nullptr && (attended || attendant_->due() <= now)) attendant_->serve(now);
   if (inbound_) watch_inbound(now);

@@ -78,6 +78,17 @@ struct BrokerCounters {
   std::uint64_t violations = 0;
 };
 
+// A flow as an operator sees it; valid during the call.
+struct FlowEntry {
+  flow::Id id;  // the slot is the broker's own number
+  FlowView flow;
+  bool inbound = false;
+  BrokerFlow::State state = BrokerFlow::State::kGranted;
+  std::optional<net::IpAddress> local;  // the socket's own address, once granted
+  std::uint32_t interface = 0;          // it is bound to it; 0: to none
+  std::uint32_t worker = 0;
+};
+
 class Broker {
  public:
   Broker(BrokerOptions options, Judge& judge, base::Fd control);
@@ -103,6 +114,16 @@ class Broker {
   }
   [[nodiscard]] std::size_t offers() const { return inbound_ ? inbound_->offers.size() : 0; }
   [[nodiscard]] std::uint32_t flows() const { return table_.size(); }
+  [[nodiscard]] std::size_t metered() const { return metered_; }
+
+  // broker_operator.cc: for the attendant, from its serve().
+  //
+  // A page of live flows in the order of their slots, which they keep while they live: `cursor` is 0 at
+  // first, then what came back; nullopt: that was the last page. `visit` is called at most `max` times.
+  std::optional<std::uint32_t> list_flows(std::uint32_t cursor, std::uint32_t max,
+                                          const std::function<void(const FlowEntry&)>& visit) const;
+  // Cuts the flows that `chosen` says, some per turn (Cut::kOperator). How many they are.
+  std::size_t kill(const std::function<bool(const FlowEntry&)>& chosen);
   [[nodiscard]] std::uint32_t pending() const { return pending_; }
   [[nodiscard]] std::size_t leaving() const { return leaving_.size(); }
 
@@ -181,6 +202,10 @@ class Broker {
   void review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now);
   void give_up_lost_paths(base::Instant now);
   void end_flows(base::Instant now);
+
+  // broker_operator.cc
+  [[nodiscard]] FlowEntry entry(std::uint32_t slot, const BrokerFlow& flow) const;
+  void kill_some(base::Instant now);
 
   // broker_limits.cc: flows under the policy's limits
   void keep_account(BrokerFlow& flow, const Verdict& verdict);  // once the flow has its socket
@@ -269,6 +294,7 @@ class Broker {
   std::uint32_t review_left_ = 0;  // entries of table_.live(), from the front, still to be judged again
   std::uint32_t reviewed_epoch_ = 0;
   std::vector<Ending> endings_;                       // scratch
+  std::vector<flow::Id> killed_;                      // by the operator, still to be cut
   base::Instant path_due_ = base::Instant::never();   // when to look at flows without a path again
   base::Instant drain_due_ = base::Instant::never();  // the host state is unknown: when to read it again
   base::Instant meter_due_ = base::Instant::never();  // when to measure flows under a byte budget

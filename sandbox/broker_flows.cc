@@ -235,6 +235,7 @@ void Broker::time_out(base::Instant now) {
 // The translator is gone, or about to be killed.
 void Broker::cut_all(base::Instant now) {
   finished_.clear();
+  killed_.clear();
   if (inbound_) drop_offers();
   while (table_.size() > 0) {
     const std::uint32_t slot = table_.live().back();

@@ -126,7 +126,7 @@ void Broker::meter(base::Instant now) {
     const BrokerFlow& flow = *table_.at(slot);
     if (!flow.metered || flow.state == BrokerFlow::State::kAwaitingClose) continue;
     if (const auto verdict = judge_.over_budget(view(flow), flow.account))
-      endings_.push_back({slot, *verdict, Cut::kVerdict});
+      endings_.push_back({slot, *verdict, Cut::kLimit});
   }
   end_flows(now);
   if (!inbound_) return;
@@ -134,6 +134,7 @@ void Broker::meter(base::Instant now) {
   for (auto& [number, offer] : inbound_->offers) {
     if (!offer.flow.metered || offer.cut) continue;
     offer.cut = judge_.over_budget(view(offer.flow), offer.flow.account);
+    offer.why = Cut::kLimit;
     if (offer.cut) over.push_back(number);
   }
   cut_offers(over, now);

@@ -1,5 +1,8 @@
 #include "sandbox/broker_table.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "core/base/check.h"
 
 namespace cordon::sandbox {
@@ -18,9 +21,13 @@ BrokerTable::BrokerTable(std::uint32_t max_slots)
 }
 
 BrokerFlow* BrokerTable::at(std::uint32_t slot) {
-  if (slot >= max_slots_ || !chunks_[slot / kChunk]) return nullptr;
-  BrokerFlow& flow = (*chunks_[slot / kChunk])[slot % kChunk];
-  return flow.state == BrokerFlow::State::kFree ? nullptr : &flow;
+  return const_cast<BrokerFlow*>(std::as_const(*this).at(slot));
+}
+
+std::uint32_t BrokerTable::next_used(std::uint32_t slot) const {
+  while (slot < max_slots_ && at(slot) == nullptr)
+    slot = chunks_[slot / kChunk] ? slot + 1 : (slot / kChunk + 1) * kChunk;
+  return std::min(slot, max_slots_);
 }
 
 BrokerFlow* BrokerTable::find(flow::Id id) {

@@ -69,6 +69,7 @@ struct BrokerFlow {
   bool grant_waits = false;  // the channel was full
   bool metered = false;      // Verdict::metered
   bool moved = false;        // kAwaitingClose: not because anything was denied
+  bool killed = false;       // by the operator, who waits for the next turns
 };
 static_assert(sizeof(BrokerFlow) <= 256);
 
@@ -89,6 +90,13 @@ class BrokerTable {
   // nullptr: no such slot, or free, or another generation.
   [[nodiscard]] BrokerFlow* find(flow::Id id);
   [[nodiscard]] BrokerFlow* at(std::uint32_t slot);  // any state but kFree
+  [[nodiscard]] const BrokerFlow* at(std::uint32_t slot) const {
+    if (slot >= max_slots_ || !chunks_[slot / kChunk]) return nullptr;
+    const BrokerFlow& flow = (*chunks_[slot / kChunk])[slot % kChunk];
+    return flow.state == BrokerFlow::State::kFree ? nullptr : &flow;
+  }
+  // The first used slot from `slot` on; max_slots(): none.
+  [[nodiscard]] std::uint32_t next_used(std::uint32_t slot) const;
   // The slot must be in range and free (CHECKed).
   BrokerFlow& insert(flow::Id id);
   // Closes the socket if one is left.

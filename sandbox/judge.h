@@ -63,15 +63,16 @@ struct PathQuery {
 // Why the broker itself refused or cut, where it was not the judge's verdict.
 enum class Limit : std::uint8_t { kConnections, kNewFlows, kDescriptors, kMemory };
 enum class Cut : std::uint8_t {
-  kVerdict,      // judged again and denied now: policy or host state changed
+  kVerdict,      // judged again and denied now: policy or host state changed, or a date passed
+  kLimit,        // a byte budget is used up
   kBecameLocal,  // the connection ended at this host although the decision named a remote destination
   kPathLost,     // the network under it went away
   kMoved,        // a datagram flow makes room for its successor on another path; nothing is denied
   kTranslatorGone,
   kOperator  // `cordon ctl kill`
 };
-// What became of the files of a NewPolicy.
-enum class PolicyLoad : std::uint8_t { kInForce, kRejected };
+// What became of the files of a NewPolicy. kUnchanged: they say what is in force already.
+enum class PolicyLoad : std::uint8_t { kInForce, kRejected, kUnchanged };
 
 // A flow as audit calls see it; valid during the call.
 struct FlowView {
@@ -85,8 +86,10 @@ class Judge {
  public:
   virtual ~Judge() = default;
 
-  // Readable when drain() has work; -1: none.
+  // Readable when on_wake() and drain() have work; -1: none.
   [[nodiscard]] virtual int poll_fd() const = 0;
+  // poll_fd() was readable; drain() follows. Moves the epoch when a date of the policy passed.
+  virtual void on_wake(base::Instant /*now*/) {}
   // One system call when nothing is queued.
   virtual HostChange drain(base::Instant now) = 0;
   [[nodiscard]] virtual std::uint32_t epoch() const = 0;
@@ -99,8 +102,9 @@ class Judge {
   [[nodiscard]] virtual Verdict judge_again(const FlowView& flow, bool inbound, base::Instant now) {
     return inbound ? judge_inbound(flow.tuple, now) : judge(flow.tuple, now);
   }
-  // The flow goes on under another policy than it was admitted by: its limits are those of `verdict` now.
-  // Never refuses (over_budget() tells later); fills metered and shaping, and account where it changed.
+  // The flow goes on by `verdict`: its limits are those of the policy of now. Never refuses (over_budget()
+  // tells later); fills metered and shaping, and account where it changed. The first on_volume() after an
+  // account became metered says what had passed before, which is charged to nobody.
   virtual void readmit(const FlowView& /*flow*/, std::uint32_t /*account*/, Verdict& /*verdict*/) {}
   // New policy files. Moves the epoch when they are in force; otherwise all stays as it was.
   virtual PolicyLoad load_policy(base::Fd /*bundle*/, control::LoadCause /*cause*/, base::Instant /*now*/) {
@@ -108,7 +112,7 @@ class Judge {
   }
   // False: no policy was ever in force, and every flow is denied. The broker is Ready when it is true.
   [[nodiscard]] virtual bool has_policy() const { return true; }
-  // Every live flow was judged in this epoch: older policies are not needed for records any more.
+  // Every live flow was judged in this epoch or a later one: no flow goes on by what an older policy said.
   virtual void on_reviewed(std::uint32_t /*epoch*/) {}
   // The log was rotated: records go there from now on.
   virtual void set_audit_sink(base::Fd /*fd*/) {}

@@ -277,7 +277,7 @@ TEST_CASE("judge: a flow over a limit is refused and recorded with the limit's f
   const auto over = rig.judge->over_budget(flow, first.account);
   REQUIRE(over);
   CHECK_FALSE(over->allow);
-  rig.judge->on_cut(flow, *over, sandbox::Cut::kVerdict, true, false, rig.now);
+  rig.judge->on_cut(flow, *over, sandbox::Cut::kLimit, true, false, rig.now);
   text = rig.audit();
   CHECK(text.find("\"flow-revoked\",\"event.reason\":\"limit-bytes\"") != std::string::npos);
   rig.judge->release(first.account);

@@ -176,7 +176,7 @@ TEST_CASE("broker: when a budget is used up the flow is cut under the launcher's
   CHECK(carry(socket.get(), peer.get(), 1000));
   REQUIRE(rig.until([&] { return rig.inbox.revocations.contains(id); }));
   REQUIRE(rig.judge.cuts.size() == 1);
-  CHECK(rig.judge.cuts[0].why == Cut::kVerdict);
+  CHECK(rig.judge.cuts[0].why == Cut::kLimit);
   CHECK(rig.judge.cuts[0].granted);
   CHECK(write_some(socket.get(), "more") != "sent");
   const std::string told = rig.told();
