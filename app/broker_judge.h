@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "app/backstop.h"
 #include "app/flow_limits.h"
 #include "app/guest_sources.h"
 #include "app/host_view.h"
@@ -65,6 +66,9 @@ class BrokerJudge final : public sandbox::Judge {
   void note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now);
   // `why`: the first error. The policy before stays, or everything is denied: the caller says which in it.
   void note_policy_rejected(sandbox::control::LoadCause cause, std::string_view why, base::Instant now);
+  // A packet filter behind us: once after lockdown, then every minute by on_tick().
+  void look_for_backstop(base::Instant now) { backstop_.look(now); }
+  [[nodiscard]] Backstop backstop() const { return backstop_.state(); }
   // At the end: every summary that is still held back.
   void finish(base::Instant now);
 
@@ -75,6 +79,7 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] policy::AuditEvent event_for(policy::AuditAction action, const flow::Tuple& tuple,
                                              const policy::Decision& decision);
   void record(const policy::AuditEvent& event, base::Instant now);
+  void record_backstop(base::Instant now);
 
   GuestSources sources_;
   std::shared_ptr<const policy::PolicySet> policy_;
@@ -86,6 +91,7 @@ class BrokerJudge final : public sandbox::Judge {
   std::vector<sandbox::control::Resolver> resolvers_;
   std::size_t resolver_ = 0;
   sandbox::CounterValues counters_{};
+  BackstopWatch backstop_;
   base::Instant expiry_due_ = base::Instant::never();
   std::uint32_t epoch_ = 1;
   bool ping_hint_given_ = false;

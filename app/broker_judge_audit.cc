@@ -155,13 +155,19 @@ void BrokerJudge::on_spoof(const flow::SpoofReport& report, base::Instant now) {
 }
 
 void BrokerJudge::note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now) {
-  const std::string message = "cordon " CORDON_VERSION ": this policy is in force";
+  const std::string message = "cordon " CORDON_VERSION ": this policy is in force; backstop: " +
+                              std::string{to_string(backstop_.state())};
   record({.action = policy::AuditAction::kPolicyLoaded, .cause = name_of(cause), .message = message}, now);
 }
 
 void BrokerJudge::note_policy_rejected(sandbox::control::LoadCause cause, std::string_view why,
                                        base::Instant now) {
   record({.action = policy::AuditAction::kPolicyRejected, .cause = name_of(cause), .message = why}, now);
+}
+
+void BrokerJudge::record_backstop(base::Instant now) {
+  const std::string message = "backstop: " + std::string{to_string(backstop_.state())};
+  record({.action = policy::AuditAction::kHostStateChanged, .message = message}, now);
 }
 
 void BrokerJudge::on_counters(const sandbox::CounterValues& values, base::Instant /*now*/) {

@@ -88,6 +88,9 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
     return base::fail("isolation", isolation.summary() + " (--isolation strict)");
   if (options.verbosity == Verbosity::kVerbose)
     std::fprintf(stderr, "cordon: %s\n", isolation.summary().c_str());
+  judge.look_for_backstop(base::monotonic_now());
+  if (options.verbosity == Verbosity::kVerbose)
+    std::fprintf(stderr, "cordon: backstop: %s\n", std::string{to_string(judge.backstop())}.c_str());
 
   const auto served = broker.run();
   judge.finish(base::monotonic_now());
