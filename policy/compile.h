@@ -11,14 +11,15 @@
 
 namespace cordon::policy {
 
-inline constexpr std::size_t kMaxRules = 1024;
+inline constexpr std::size_t kMaxRules = 4096;  // in both directions together
+inline constexpr std::size_t kMaxTests = 1024;
 inline constexpr std::size_t kMaxListItems = 256;
 
-// Only the operator's file (the first) may open host, guests and metadata.
+// Only the operator's file (the first) may open host, guests and metadata, and has keys of its own.
 enum class FileRole : std::uint8_t { kOperator, kTenant };
 
-// nullopt when `report` has errors.
+// nullopt when `report` has errors. `now` is for warnings about what has ended.
 [[nodiscard]] std::optional<Ruleset> compile(const Node& document, const std::string& path, FileRole role,
-                                             Report& report);
+                                             Report& report, base::WallTime now = base::wall_now());
 
 }  // namespace cordon::policy

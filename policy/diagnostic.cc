@@ -116,10 +116,11 @@ std::string quote(std::string_view text) {
 std::string did_you_mean(std::string_view text, std::span<const std::string_view> candidates) {
   std::string_view best;
   std::size_t best_distance = 3;  // two slips; fewer in short words, where everything is near
-  if (text.size() > 64) return {};
   for (const auto candidate : candidates) {
+    if (text.size() >= candidate.size() + best_distance || candidate.size() >= text.size() + best_distance)
+      continue;
     const auto d = distance(text, candidate);
-    if (d < best_distance && d * 2 < candidate.size()) {
+    if (d != 0 && d < best_distance && d * 2 < candidate.size()) {
       best = candidate;
       best_distance = d;
     }

@@ -24,7 +24,7 @@ enum class Code : std::uint16_t {
   kVersion = 201,
   kBadName = 202,
   kDuplicateRule = 203,
-  kBadChoice = 204,  // mode, refuse
+  kBadChoice = 204,  // mode, refuse, log, reload, expect, ...
   kAllowOrDeny = 205,
   kBadDestination = 206,
   kHostBits = 207,
@@ -38,9 +38,18 @@ enum class Code : std::uint16_t {
   kBadLimit = 215,
   kNoMeaning = 216,        // a word, port or limit that can do nothing where it stands
   kRatesInTwoFiles = 217,  // in rules
-  kShadowed = 301,         // warnings from here
+  kTestFailed = 218,
+  kBadTime = 219,       // until, expires
+  kBadInterface = 220,  // host: uplinks
+  kTenantPolicyRequired = 221,
+  kBadTest = 222,   // a test that asks nothing, or names a rule that is not there
+  kShadowed = 301,  // warnings from here
   kNeverReached = 302,
   kLooserLimit = 303,
+  kPast = 304,  // until, expires
+  kNothingLeft =
+      306,  // `except` or `ports` leave nothing of a rule's places, or have nothing to do with them
+  kRepeated = 307,
 };
 [[nodiscard]] constexpr bool is_warning(Code code) { return static_cast<std::uint16_t>(code) >= 300; }
 

@@ -12,6 +12,7 @@
 
 #include "core/base/fd.h"
 #include "policy/compile.h"
+#include "policy/file_tests.h"
 #include "policy/lint.h"
 #include "policy/parsed_source.h"
 #include "policy/yaml_reader.h"
@@ -46,13 +47,28 @@ void append(std::vector<Diagnostic>& all, std::vector<Diagnostic> more) {
   all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
+Position key_position(const Node& map, std::string_view key) {
+  for (const Node& node : map.keys)
+    if (node.text == key) return node.at;
+  return map.at;
+}
+
 // What can only be seen with all files in hand.
 bool fit_together(std::span<const Ruleset> rulesets, std::span<const ParsedSource> files,
                   std::vector<Diagnostic>& diagnostics) {
   bool good = true;
+  if (!rulesets.empty() && rulesets.front().require_tenant_policy && rulesets.size() == 1) {
+    Report report{files[0].path, files[0].text};
+    report.add(Code::kTenantPolicyRequired, key_position(*files[0].document, "require_tenant_policy"),
+               "this file requires another below it; give the tenant's file by a second --policy");
+    good = false;
+    append(diagnostics, report.take());
+  }
   for (std::size_t i = 0; i < rulesets.size(); ++i) {
     Report report{files[i].path, files[i].text};
     check_rates(rulesets, i, report);
+    // As if nothing in the file had ended yet: time alone must not turn a good file into a bad one.
+    run_tests(rulesets[i], base::WallTime::min(), report);
     good = good && !report.has_errors();
     append(diagnostics, report.take());
   }
@@ -96,7 +112,7 @@ ParsedSource parse(Source source) {
           .diagnostics = report.take()};
 }
 
-Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation) {
+Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation, base::WallTime now) {
   Loaded out;
   if (is_too_many(files.size(), out.diagnostics)) return out;
   std::vector<Ruleset> rulesets;
@@ -104,8 +120,8 @@ Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation) {
     ParsedSource& file = files[i];
     Report report{file.path, file.text, std::move(file.diagnostics)};
     if (file.document && !report.is_full())
-      if (auto one =
-              compile(*file.document, file.path, i == 0 ? FileRole::kOperator : FileRole::kTenant, report))
+      if (auto one = compile(*file.document, file.path, i == 0 ? FileRole::kOperator : FileRole::kTenant,
+                             report, now))
         rulesets.push_back(std::move(*one));
     append(out.diagnostics, report.take());
   }

@@ -23,7 +23,8 @@ struct ParsedSource {
 };
 
 [[nodiscard]] ParsedSource parse(Source source);
-[[nodiscard]] Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation);
+[[nodiscard]] Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation,
+                              base::WallTime now = base::wall_now());
 
 // A bundle: all files of one load, outermost first. Host byte order, both ends are one binary.
 inline constexpr std::size_t kMaxBundleBytes = 16UL * 1024 * 1024;

@@ -3,6 +3,8 @@
 #include <array>
 #include <string_view>
 
+#include "policy/times.h"
+
 namespace cordon::policy {
 namespace {
 
@@ -84,7 +86,30 @@ std::string print(const Rule& rule) {
   for (const auto& range : rule.ports) ports += (ports.empty() ? "" : ", ") + to_string(range);
   out += ", ports: [" + ports + "]";
   if (!rule.limits.empty()) out += ", limits: " + to_string(rule.limits);
+  if (rule.until != WallTime::max()) out += ", until: \"" + to_string(rule.until) + "\"";
+  if (rule.log != LogMode::kNone) out += ", log: " + std::string{rule.log == LogMode::kNew ? "new" : "all"};
   return out + "}\n";
+}
+
+// What only the operator's file has.
+std::string print_operator(const Ruleset& file) {
+  std::string out;
+  if (!file.host.empty()) {
+    std::string uplinks;
+    for (const auto& name : file.host.uplinks) uplinks += (uplinks.empty() ? "" : ", ") + quoted(name);
+    if (!uplinks.empty()) uplinks = "uplinks: [" + uplinks + "]";
+    if (!file.host.aliases.empty())
+      uplinks += (uplinks.empty() ? "aliases: " : ", aliases: ") + list({.prefixes = file.host.aliases});
+    out += "host: {" + uplinks + "}\n";
+  }
+  if (!file.tenant.empty()) out += "guests: {tenant: \"" + file.tenant + "\"}\n";
+  if (file.reload.drain != base::Duration{0})
+    out += "reload: drain " +
+           std::to_string(std::chrono::duration_cast<std::chrono::seconds>(file.reload.drain).count()) +
+           "s\n";
+  if (file.reload.deny_on_error) out += "on_reload_error: deny\n";
+  if (file.require_tenant_policy) out += "require_tenant_policy: true\n";
+  return out;
 }
 
 }  // namespace
@@ -94,11 +119,13 @@ std::string print(const Ruleset& ruleset) {
   if (!ruleset.description.empty()) out += "description: " + quoted(ruleset.description) + "\n";
   out += ruleset.mode == Mode::kAudit ? "mode: audit\n" : "mode: enforce\n";
   out += ruleset.drop ? "refuse: drop\n" : "refuse: reject\n";
+  if (ruleset.expires != WallTime::max()) out += "expires: \"" + to_string(ruleset.expires) + "\"\n";
   out += ruleset.egress.empty() ? "egress: []\n" : "egress:\n";
   for (const Rule& rule : ruleset.egress) out += print(rule);
   if (!ruleset.ingress.empty()) out += "ingress:\n";
   for (const Rule& rule : ruleset.ingress) out += print(rule);
   if (!ruleset.limits.empty()) out += "limits: " + to_string(ruleset.limits) + "\n";
+  out += print_operator(ruleset);
   return out;
 }
 

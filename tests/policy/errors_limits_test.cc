@@ -28,7 +28,7 @@ TEST_CASE("policy: errors of limits") {
       {{"{connection: 5}", 10, 10, ""},
        "P103: unknown key \"connection\" in \"limits\"; did you mean \"connections\"?"},
       {{"{dns_pins: 5}", 10, 8, ""},
-       "P107: key \"dns_pins\" in \"limits\" is not supported yet in this version"},
+       "P107: key \"dns_pins\" in \"limits\" comes with rules by name, which this version does not have"},
       {{"{}", 9, 1, ""}, "P213: \"limits\" is empty; name a limit or remove the key"},
       {{"5", 9, 1, ""}, "P106: \"limits\" must be a mapping, not a single value"},
       {{"{rate: [1MB/s]}", 16, 1, ""}, "P106: \"rate\" must be a single value, not a list"},
@@ -110,7 +110,9 @@ TEST_CASE("policy: errors of ingress") {
   };
   for (const IngressCase& c : {
            IngressCase{"name: a, allow: guests", 22, 6,
-                       "error P107: \"guests\" in ingress is not supported yet in this version"},
+                       "error P216: \"guests\" in ingress is not supported: no other guest can reach a "
+                       "published port, "
+                       "whatever a file says"},
            IngressCase{"name: a, allow: dns", 22, 3,
                        "error P216: \"dns\" starts no connections; in ingress write host, onlink, private, "
                        "internet, any or addresses"},

@@ -117,22 +117,17 @@ TEST_CASE("policy: errors of the file's own keys") {
   });
 }
 
-TEST_CASE("policy: keys of the full grammar that are not in force yet are refused by name") {
-  for (const std::string_view key :
-       {"expires", "dns", "tests", "host", "guests", "reload", "on_reload_error", "require_tenant_policy"}) {
-    CAPTURE(key);
-    const std::string k{key};
-    CHECK(messages({kHead + k + ": x\n"}) == "a.yaml:3:1: error P107: key \"" + k +
-                                                 "\" is not supported yet in this version\n    3 | " + k +
-                                                 ": x\n      | ^" + std::string(k.size() - 1, '~') + "\n");
-  }
-  for (const std::string_view key : {"tls", "resolves_to", "named", "until", "log"}) {
+TEST_CASE("policy: keys that come with rules by name are refused as such") {
+  CHECK(messages({kHead + "dns: x\n"}) ==
+        "a.yaml:3:1: error P107: key \"dns\" comes with rules by name, which this version does not have\n"
+        "    3 | dns: x\n      | ^~~\n");
+  for (const std::string_view key : {"tls", "resolves_to", "named"}) {
     CAPTURE(key);
     const std::string k{key};
     CHECK(messages({kHead + "egress:\n  - name: web\n    allow: internet\n    " + k + ": x\n"}) ==
           "a.yaml:6:5: error P107: key \"" + k +
-              "\" in rule \"web\" is not supported yet in this version\n    6 |     " + k +
-              ": x\n      |     ^" + std::string(k.size() - 1, '~') + "\n");
+              "\" in rule \"web\" comes with rules by name, which this version does not have\n    6 |     " +
+              k + ": x\n      |     ^" + std::string(k.size() - 1, '~') + "\n");
   }
 }
 
@@ -160,7 +155,7 @@ TEST_CASE("policy: errors of rules and their values") {
                     "P103: unknown key \"port\" in rule \"a\"; did you mean \"ports\"?"},
            RuleCase{"name: A, allow: any", 12, 1, "P202: name \"A\" must be 1 to 63 of a-z, 0-9 and -"},
            RuleCase{"name: a, allow: []", 22, 1,
-                    "P213: \"allow\" in rule \"a\" is an empty list; name something or remove the rule"},
+                    "P213: \"allow\" in rule \"a\" is an empty list; name something or remove the key"},
            RuleCase{"name: a, allow: {x: y}", 22, 1,
                     "P106: \"allow\" in rule \"a\" must be a list, not a mapping"},
            RuleCase{"name: a, allow: [[any]]", 23, 1,
@@ -198,7 +193,7 @@ TEST_CASE("policy: errors of rules and their values") {
                     "addresses or "
                     "CIDRs"},
            RuleCase{"name: a, allow: any, ports: []", 34, 1,
-                    "P213: \"ports\" in rule \"a\" is an empty list; name something or remove the rule"},
+                    "P213: \"ports\" in rule \"a\" is an empty list; name something or remove the key"},
            RuleCase{"name: a, allow: any, ports: 443", 34, 3,
                     "P211: \"443\" is not a protocol with ports; write tcp, udp, icmp/echo, tcp/443 or "
                     "udp/8000-8100"},
@@ -234,9 +229,10 @@ TEST_CASE("policy: errors of rules and their values") {
 
 TEST_CASE("policy: limits of size are errors, not truncation") {
   std::string rules = kHead + "egress:\n";
-  for (int i = 0; i <= 1024; ++i) rules += "  - {name: r" + std::to_string(i) + ", deny: any}\n";
+  for (int i = 0; i <= 4096; ++i) rules += "  - {name: r" + std::to_string(i) + ", deny: any}\n";
   CHECK(messages({rules}) ==
-        "a.yaml:4:3: error P108: more than 1024 rules\n    4 |   - {name: r0, deny: any}\n      |   ^\n");
+        "a.yaml:4:3: error P108: more than 4096 rules in the file\n    4 |   - {name: r0, deny: any}\n      "
+        "|   ^\n");
   std::string items = kHead + "egress:\n  - name: a\n    deny:\n";
   for (int i = 0; i <= 256; ++i)
     items += "    - 10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256) + "\n";
