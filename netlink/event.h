@@ -43,13 +43,23 @@ enum class RouteType : std::uint8_t {
   kOther
 };
 
+// A next hop of a multipath route.
+struct Hop {
+  std::uint32_t interface = 0;
+  std::optional<net::IpAddress> gateway = {};  // none: on-link
+  bool dead = false;
+  friend bool operator==(const Hop&, const Hop&) = default;
+};
+
 struct Route {
   net::Prefix destination;
   RouteType type = RouteType::kUnicast;
   std::uint32_t table = 0;
-  std::uint32_t interface = 0;                 // 0: none (reject routes, multipath)
-  std::optional<net::IpAddress> gateway;       // none: on-link
-  std::vector<std::uint32_t> more_interfaces;  // further next hops of a multipath route
+  std::uint32_t interface = 0;            // 0: none (reject routes, multipath)
+  std::optional<net::IpAddress> gateway;  // none: on-link
+  std::vector<Hop> hops = {};             // of a multipath route
+  std::uint32_t metric = 0;               // of two routes to one prefix the lower one counts
+  bool dead = false;                      // there, but not used: its interface is down
   friend bool operator==(const Route&, const Route&) = default;
 };
 

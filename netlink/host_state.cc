@@ -176,7 +176,7 @@ HostState::Effect HostState::apply_route(const Change<Route>& change, base::Inst
     effect.changed |= added;
   };
   via(route.interface);
-  for (const std::uint32_t interface : route.more_interfaces) via(interface);
+  for (const Hop& hop : route.hops) via(hop.interface);
   return effect;
 }
 

@@ -1,12 +1,10 @@
 #include "netlink/monitor.h"
 
-#include <linux/if_addr.h>
-#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
-#include <sys/socket.h>
 
 #include <array>
 
+#include "netlink/dump.h"
 #include "netlink/parse.h"
 
 namespace cordon::netlink {
@@ -26,50 +24,17 @@ base::Result<Monitor> Monitor::open(base::Instant now) {
   return monitor;
 }
 
-// One dump request to its end. True: it is consistent; false: it must be repeated.
-base::Result<bool> Monitor::dump_one(Request& request, base::Instant now) {
-  const auto sequence = CORDON_TRY(dumps_.send(request));
-  bool done = false;
-  bool interrupted = false;
-  int error = 0;
-  while (!done) {
-    const auto result = dumps_.receive([&](const nlmsghdr& message) {
-      if (message.nlmsg_seq != sequence) return;
-      interrupted |= (message.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-      if (message.nlmsg_type == NLMSG_DONE) {
-        done = true;
-      } else if (const auto failed = parse_error(message)) {
-        error = *failed;
-        done = true;
-      } else if (const auto event = parse_event(message)) {
-        dump_effect_.add(state_.apply(*event, now));
-      }
-    });
-    if (result != ReceiveResult::kMessages) return base::fail("netlink dump", "interrupted");
-  }
-  // EOPNOTSUPP, EAFNOSUPPORT: a kernel without IPv6 has nothing to tell.
-  if (error != 0 && error != EOPNOTSUPP && error != EAFNOSUPPORT)
-    return std::unexpected(base::Error{"netlink dump", error, {}});
-  return !interrupted;
-}
-
 base::Result<void> Monitor::dump(base::Instant now) {
-  const auto routes = [](unsigned char family) {
-    rtmsg message{};
-    message.rtm_family = family;
-    return Request{RTM_GETROUTE, NLM_F_DUMP, message};
-  };
-  std::array<Request, 4> requests = {Request{RTM_GETLINK, NLM_F_DUMP, ifinfomsg{}},
-                                     Request{RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{}}, routes(AF_INET),
-                                     routes(AF_INET6)};
-  requests[0].number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
   stale_ = true;
   dump_effect_ = {};
   state_.begin_dump();
-  for (Request& request : requests) {
+  const auto fold = [&](const nlmsghdr& message) {
+    if (const auto event = parse_event(message)) dump_effect_.add(state_.apply(*event, now));
+  };
+  for (Request& request : dump_requests()) {
     bool consistent = false;
     for (int attempt = 0; attempt < kDumpAttempts && !consistent; ++attempt)
-      consistent = CORDON_TRY(dump_one(request, now));
+      consistent = CORDON_TRY(dump_once(dumps_, request, fold));
     if (!consistent) return base::fail("netlink dump", "the network changes faster than it can be read");
   }
   dump_effect_.add(state_.end_dump(now));

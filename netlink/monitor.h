@@ -38,7 +38,6 @@ class Monitor {
   Monitor(RouteSocket events, RouteSocket dumps, Fib fib)
       : events_(std::move(events)), dumps_(std::move(dumps)), fib_(std::move(fib)) {}
   base::Result<void> dump(base::Instant now);
-  base::Result<bool> dump_one(Request& request, base::Instant now);
 
   RouteSocket events_;
   RouteSocket dumps_;

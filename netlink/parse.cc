@@ -1,5 +1,6 @@
 #include "netlink/parse.h"
 
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -33,6 +34,7 @@ class Attributes {
   explicit Attributes(const nlattr& parent) {
     parse(static_cast<nlattr*>(::nla_data(&parent)), ::nla_len(&parent));
   }
+  Attributes(void* first, std::size_t size) { parse(static_cast<nlattr*>(first), static_cast<int>(size)); }
   const nlattr* operator[](std::size_t type) const { return table_[type]; }
 
  private:
@@ -120,22 +122,9 @@ struct RouteFields {
   std::uint32_t interface = 0;
   std::uint32_t table = 0;
   std::uint32_t mtu = 0;
-  std::vector<std::uint32_t> hops;
+  std::uint32_t metric = 0;
+  std::vector<Hop> hops;
 };
-
-// libnl's message layer does not know this list: rtnexthop headers, each followed by attributes.
-void parse_hops(base::Bytes bytes, RouteFields& out) {
-  rtnexthop hop{};
-  while (bytes.size() >= sizeof hop) {
-    std::memcpy(&hop, bytes.data(), sizeof hop);
-    if (hop.rtnh_len < sizeof hop || hop.rtnh_len > bytes.size()) return;
-    if (hop.rtnh_ifindex > 0) out.hops.push_back(static_cast<std::uint32_t>(hop.rtnh_ifindex));
-    // RTNH_ALIGN, which mixes signed and unsigned.
-    const std::size_t step = (std::size_t{hop.rtnh_len} + 3U) & ~std::size_t{3};
-    if (step >= bytes.size()) return;
-    bytes = bytes.subspan(step);
-  }
-}
 
 // RTA_VIA: a gateway of another family than the destination's; its family, then the address.
 std::optional<net::IpAddress> parse_via(base::Bytes bytes) {
@@ -143,6 +132,33 @@ std::optional<net::IpAddress> parse_via(base::Bytes bytes) {
   if (bytes.size() < sizeof family) return std::nullopt;
   std::memcpy(&family, bytes.data(), sizeof family);
   return to_address(family, bytes.subspan(sizeof family));
+}
+
+std::optional<net::IpAddress> gateway_of(unsigned family, const Attributes<RTA_VIA>& attributes) {
+  return attributes[RTA_VIA] != nullptr ? parse_via(payload_of(attributes[RTA_VIA]))
+                                        : address_of(family, attributes[RTA_GATEWAY]);
+}
+
+// libnl's message layer does not know this list: rtnexthop headers, each followed by attributes.
+void parse_hops(const nlattr* list, unsigned family, std::vector<Hop>& out) {
+  if (list == nullptr) return;
+  auto* at = static_cast<std::byte*>(::nla_data(list));
+  auto left = static_cast<std::size_t>(::nla_len(list));
+  rtnexthop hop{};
+  while (left >= sizeof hop) {
+    std::memcpy(&hop, at, sizeof hop);
+    if (hop.rtnh_len < sizeof hop || hop.rtnh_len > left) return;
+    const Attributes<RTA_VIA> attributes{at + sizeof hop, hop.rtnh_len - sizeof hop};
+    if (hop.rtnh_ifindex > 0)
+      out.push_back({.interface = static_cast<std::uint32_t>(hop.rtnh_ifindex),
+                     .gateway = gateway_of(family, attributes),
+                     .dead = (hop.rtnh_flags & RTNH_F_DEAD) != 0});
+    // RTNH_ALIGN, which mixes signed and unsigned.
+    const std::size_t step = (std::size_t{hop.rtnh_len} + 3U) & ~std::size_t{3};
+    if (step >= left) return;
+    at += step;
+    left -= step;
+  }
 }
 
 std::optional<RouteFields> parse_route_fields(const nlmsghdr& message) {
@@ -154,12 +170,12 @@ std::optional<RouteFields> parse_route_fields(const nlmsghdr& message) {
   RouteFields out;
   out.header = *header;
   out.destination = address_of(family, attributes[RTA_DST]);
-  out.gateway = attributes[RTA_VIA] != nullptr ? parse_via(payload_of(attributes[RTA_VIA]))
-                                               : address_of(family, attributes[RTA_GATEWAY]);
+  out.gateway = gateway_of(family, attributes);
   out.preferred_source = address_of(family, attributes[RTA_PREFSRC]);
   out.interface = number_of(attributes[RTA_OIF]).value_or(0);
   out.table = number_of(attributes[RTA_TABLE]).value_or(header->rtm_table);
-  parse_hops(payload_of(attributes[RTA_MULTIPATH]), out);
+  out.metric = number_of(attributes[RTA_PRIORITY]).value_or(0);
+  parse_hops(attributes[RTA_MULTIPATH], family, out.hops);
   if (attributes[RTA_METRICS] != nullptr)
     out.mtu = number_of(Attributes<RTAX_MTU>{*attributes[RTA_METRICS]}[RTAX_MTU]).value_or(0);
   return out;
@@ -178,12 +194,39 @@ std::optional<Event> parse_route(const nlmsghdr& message) {
                 .table = fields->table,
                 .interface = fields->interface,
                 .gateway = fields->gateway,
-                .more_interfaces = std::move(fields->hops)},
+                .hops = std::move(fields->hops),
+                .metric = fields->metric,
+                .dead = (fields->header.rtm_flags & RTNH_F_DEAD) != 0},
       .present = message.nlmsg_type == RTM_NEWROUTE,
       .replaces = message.nlmsg_type == RTM_NEWROUTE && (message.nlmsg_flags & NLM_F_REPLACE) != 0};
 }
 
+// The rules that every kernel starts with (fib_default_rules_init, fib6_rules_net_init).
+bool is_first_rule(std::uint32_t priority, std::uint32_t table) {
+  constexpr std::uint32_t kMainPriority = 32766;
+  constexpr std::uint32_t kDefaultPriority = 32767;
+  return (priority == 0 && table == RT_TABLE_LOCAL) ||
+         (priority == kMainPriority && table == RT_TABLE_MAIN) ||
+         (priority == kDefaultPriority && table == RT_TABLE_DEFAULT);
+}
+
 }  // namespace
+
+std::optional<Rule> parse_rule(const nlmsghdr& message) {
+  const auto* header = fixed_header<fib_rule_hdr>(message);
+  if (message.nlmsg_type != RTM_NEWRULE || header == nullptr) return std::nullopt;
+  if (header->family != AF_INET && header->family != AF_INET6) return std::nullopt;
+  const Attributes<FRA_DPORT_RANGE> attributes{message, sizeof *header};
+  Rule rule{.family = header->family == AF_INET ? net::Family::kIpv4 : net::Family::kIpv6};
+  rule.own = header->action == FR_ACT_TO_TBL && header->src_len == 0 && header->dst_len == 0 &&
+             header->tos == 0 && (header->flags & FIB_RULE_INVERT) == 0 &&
+             is_first_rule(number_of(attributes[FRA_PRIORITY]).value_or(0),
+                           number_of(attributes[FRA_TABLE]).value_or(header->table));
+  for (const int selector : {FRA_IIFNAME, FRA_OIFNAME, FRA_FWMARK, FRA_L3MDEV, FRA_UID_RANGE, FRA_IP_PROTO,
+                             FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_TUN_ID})
+    rule.own &= attributes[static_cast<std::size_t>(selector)] == nullptr;
+  return rule;
+}
 
 std::optional<Event> parse_event(const nlmsghdr& message) {
   switch (message.nlmsg_type) {

@@ -14,6 +14,12 @@ namespace cordon::netlink {
 
 // RTM_NEW/DEL of LINK, ADDR, ROUTE; nullopt for everything else (and for cloned cache routes).
 [[nodiscard]] std::optional<Event> parse_event(const nlmsghdr& message);
+// A policy routing rule (ip-rule(8)).
+struct Rule {
+  net::Family family = net::Family::kIpv4;
+  bool own = false;  // one of those that every kernel starts with
+};
+[[nodiscard]] std::optional<Rule> parse_rule(const nlmsghdr& message);
 // The RTM_NEWROUTE that answers an RTM_GETROUTE.
 [[nodiscard]] std::optional<FibAnswer> parse_fib_answer(const nlmsghdr& message);
 // NLMSG_ERROR's errno (positive; 0: an acknowledgement); nullopt when it is not one.

@@ -28,8 +28,7 @@ Event route(RouteType type, std::string_view destination, std::uint32_t interfac
                         .type = type,
                         .table = table,
                         .interface = interface,
-                        .gateway = {},
-                        .more_interfaces = {}},
+                        .gateway = {}},
                        present,
                        replaces};
 }
@@ -191,7 +190,7 @@ TEST_CASE("host state: uplinks are the interfaces of default routes, each hop of
                              .table = 254,
                              .interface = 0,
                              .gateway = {},
-                             .more_interfaces = {4, 2}}},
+                             .hops = {{.interface = 4}, {.interface = 2}}}},
               at(0));
   state.apply(route(RouteType::kUnicast, "::/0", 9, 254), at(0));
   state.apply(route(RouteType::kUnicast, "10.0.0.0/8", 5, 254), at(0));
