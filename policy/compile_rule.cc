@@ -1,8 +1,10 @@
 // One rule of `egress` or `ingress`, and `limits`.
+#include <algorithm>
 #include <array>
 
 #include "policy/compile_parts.h"
 #include "policy/lint.h"
+#include "policy/print.h"
 #include "policy/scalars.h"
 #include "policy/times.h"
 
@@ -37,14 +39,18 @@ class RuleCompiler {
     reader_.check_keys(map, where, grammar::kRule);
     out.name = reader_.name(map, "the rule", map.at);
     action(map, where, out);
-    if (const Node* except = NodeReader::find(map, "except"))
+    if (const Node* except = NodeReader::find(map, "except")) {
       targets(*except, "\"except\"" + where, false, out.except);
+      warn_of_idle(*except, out);
+    }
     ports(NodeReader::find(map, "ports"), "\"ports\"" + where, out);
     out.until = compile_end(reader_, map, "until", "the rule matches nothing");
     out.log = static_cast<LogMode>(reader_.choice(map, "log", kLogModes));
     if (const Node* node = NodeReader::find(map, "limits"))
       out.limits = compile_limits(reader_, map, *node, where);
     if (out.action == Action::kDeny) refuse_meaningless(map, where);
+    if (const auto why = why_never(out, direction_); !why.empty() && !out.to.empty() && !out.ports.empty())
+      reader_.fail(Code::kNothingLeft, map, "rule " + quote(out.name) + " can never match: " + why);
     return out;
   }
 
@@ -58,7 +64,21 @@ class RuleCompiler {
                        (allow != nullptr ? "and" : "nor") + " \"deny\"" + where + "; write exactly one");
     out.action = deny != nullptr || allow == nullptr ? Action::kDeny : Action::kAllow;
     if (allow != nullptr) targets(*allow, "\"allow\"" + where, true, out.to);
-    if (deny != nullptr) targets(*deny, "\"deny\"" + where, false, out.to);
+    Targets second;  // in a rule that has both
+    if (deny != nullptr) targets(*deny, "\"deny\"" + where, false, allow == nullptr ? out.to : second);
+  }
+
+  void warn_of_idle(const Node& except, const Rule& rule) {
+    if (rule.to.empty()) return;  // a mistake that has been reported
+    const auto look = [&](const Node& item) {
+      const auto value = parse_destination(item.text);
+      if (value && std::visit([&](const auto& what) { return has_no_effect(rule, what); }, *value))
+        reader_.fail(Code::kNothingLeft, item,
+                     quote(item.text) + " takes nothing away: it is no part of what rule " +
+                         quote(rule.name) + " names");
+    };
+    if (except.kind == Node::Kind::kScalar) look(except);
+    for (const Node& item : except.items) look(item);
   }
 
   void refuse_meaningless(const Node& map, const std::string& where) {
@@ -76,6 +96,7 @@ class RuleCompiler {
       const auto value = parse_destination(item.text);
       if (!value) return reader_.fail(value.error().code, item, value.error().message);
       if (const auto* prefix = std::get_if<net::Prefix>(&*value)) {
+        if (const auto* wider = covering(out.prefixes, *prefix)) repeated(item, net::to_string(*wider));
         out.prefixes.push_back(*prefix);
         const auto why = direction_ == Direction::kEgress ? never_reached(*prefix)
                          : opens                          ? never_comes(*prefix)
@@ -95,7 +116,23 @@ class RuleCompiler {
       return reader_.fail(Code::kOperatorOnly, item,
                           "only the first (the operator's) file may name " + quote(item.text));
     }
+    if (out.words.contains(words)) repeated(item, "what stands before it");
     out.words.add(words);
+  }
+
+  // Only what stands earlier is looked at: the narrow one first is a mistake too, but a harmless one.
+  template <class Item>
+  static const Item* covering(const std::vector<Item>& earlier, const Item& item) {
+    const auto found = std::ranges::find_if(earlier, [&](const Item& one) { return contains(one, item); });
+    return found == earlier.end() ? nullptr : &*found;
+  }
+  static bool contains(const net::Prefix& outer, const net::Prefix& inner) { return outer.contains(inner); }
+  static bool contains(const PortRange& outer, const PortRange& inner) {
+    return outer.protocol == inner.protocol && outer.first <= inner.first && inner.last <= outer.last;
+  }
+
+  void repeated(const Node& item, const std::string& wider) {
+    reader_.fail(Code::kRepeated, item, quote(item.text) + " is part of " + wider + " in the same list");
   }
 
   void ports(const Node* node, const std::string& what, Rule& out) {
@@ -108,6 +145,7 @@ class RuleCompiler {
       if (!range) return reader_.fail(range.error().code, item, range.error().message);
       if (direction_ == Direction::kIngress && range->protocol == flow::Protocol::kIcmpEcho)
         return reader_.fail(Code::kNoMeaning, item, "\"icmp/echo\" has no port to publish; write tcp or udp");
+      if (const auto* wider = covering(out.ports, *range)) repeated(item, quote(to_string(*wider)));
       out.ports.push_back(*range);
     });
   }

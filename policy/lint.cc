@@ -18,6 +18,7 @@ bool covers(const PortRange& outer, const PortRange& inner) {
 // that an allow leaves out (decide.cc, covered()), so an allow hides a deny only by words that have no such
 // difference.
 bool hides(const Rule& first, const Rule& second) {
+  if (first.until < second.until) return false;  // it goes first
   if (!first.except.empty() || !first.to.words.contains(second.to.words)) return false;
   const bool wider_second = first.action == Action::kAllow && second.action == Action::kDeny;
   if (wider_second && (!second.to.prefixes.empty() || second.to.words.contains(Word::kInternet)))
@@ -33,6 +34,15 @@ bool hides(const Rule& first, const Rule& second) {
 }
 
 }  // namespace
+
+std::string shadow_message(const Rule& first, const Rule& second) {
+  const bool contrary = first.action != second.action;
+  return "rule " + quote(second.name) + " can never match: all of it is decided by " + quote(first.name) +
+         " in line " + std::to_string(first.at.line) +
+         (contrary ? std::string{", which "} + (first.action == Action::kDeny ? "denies" : "allows") +
+                         "; the first match decides"
+                   : "");
+}
 
 std::string never_reached(const net::Prefix& prefix) {
   static const std::array kWrappings{*net::parse_prefix("64:ff9b::/96"), *net::parse_prefix("64:ff9b:1::/48"),
@@ -105,9 +115,7 @@ void report_shadowed(const std::vector<Rule>& rules, Report& report) {
   for (std::size_t j = 1; j < rules.size(); ++j) {
     for (std::size_t i = 0; i < j; ++i) {
       if (!hides(rules[i], rules[j])) continue;
-      report.add(Code::kShadowed, rules[j].at,
-                 "rule " + quote(rules[j].name) + " can never match: all of it is decided by " +
-                     quote(rules[i].name) + " in line " + std::to_string(rules[i].at.line));
+      report.add(Code::kShadowed, rules[j].at, shadow_message(rules[i], rules[j]));
       break;
     }
   }

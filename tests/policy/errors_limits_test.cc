@@ -152,3 +152,64 @@ TEST_CASE("policy: errors of ingress") {
                                  "127.0.0.1}\n"})
             .empty());
 }
+
+TEST_CASE("policy: what a rule says in vain is warned about") {
+  struct VainCase {
+    std::string_view keys;
+    unsigned column;
+    std::string_view message;  // "": nothing is said
+  };
+  const std::string never = "P306: rule \"a\" can never match: ";
+  const auto run = [](std::string_view list, const std::vector<std::pair<VainCase, std::string>>& cases) {
+    for (const auto& [c, message] : cases) {
+      CAPTURE(c.keys);
+      const auto text =
+          messages({kHead + std::string{list} + ":\n  - {name: a, " + std::string{c.keys} + "}\n"});
+      const auto want =
+          message.empty() ? std::string{} : "a.yaml:4:" + std::to_string(c.column) + ": warning " + message;
+      CHECK(text.substr(0, text.find('\n')) == want);
+    }
+  };
+  const std::string nothing = " takes nothing away: it is no part of what rule \"a\" names";
+  run("egress",
+      {
+          {{"allow: internet, except: internet", 5, ""}, never + "\"except\" takes away all that it names"},
+          {{"allow: 10.1.0.0/16, except: [10.0.0.0/8]", 5, ""},
+           never + "\"except\" takes away all that it names"},
+          {{"allow: any, except: [private, onlink]", 5, ""}, ""},
+          {{"allow: [10.1.0.0/16, internet], except: 10.0.0.0/8", 5, ""}, ""},
+          {{"allow: 10.0.0.0/8, except: 10.1.0.0/16", 5, ""}, ""},
+          {{"allow: 10.0.0.0/8, except: 11.0.0.0/16", 41, ""}, "P306: \"11.0.0.0/16\"" + nothing},
+          {{"allow: 10.0.0.0/8, except: [10.1.0.0/16, \"fd00::/8\"]", 55, ""},
+           "P306: \"fd00::/8\"" + nothing},
+          {{"deny: private, except: onlink", 37, ""}, "P306: \"onlink\"" + nothing},
+          {{"allow: internet, except: host", 40, ""}, "P306: \"host\"" + nothing},
+          {{"allow: 10.0.0.0/8, except: onlink", 5, ""}, ""},
+          {{"allow: dns, except: 10.0.2.3", 35, ""}, "P306: \"10.0.2.3\"" + nothing},
+          {{"allow: dns, ports: tcp/853", 5, ""},
+           never + "`dns` answers at udp/53 and tcp/53, which are not among its ports"},
+          {{"deny: dns, ports: icmp/echo", 5, ""},
+           never + "`dns` answers at udp/53 and tcp/53, which are not among its ports"},
+          {{"allow: dns, ports: tcp/50-60", 5, ""}, ""},
+          {{"allow: internet, ports: [udp/53, tcp/853]", 5, ""},
+           never + "`internet` leaves ports 53 and 853 out; write `dns` for the built-in forwarder, "
+                   "or the addresses of a resolver"},
+          {{"deny: internet, ports: [udp/53, tcp/853]", 5, ""}, ""},
+          {{"allow: internet, ports: [udp/53, tcp/443]", 5, ""}, ""},
+          {{"allow: [internet, 9.9.9.9], ports: [udp/53]", 5, ""}, ""},
+          {{"allow: [any, internet]", 28, ""},
+           "P307: \"internet\" is part of what stands before it in the same list"},
+          {{"allow: [internet, any]", 27, ""}, ""},
+          {{"allow: [10.0.0.0/8, 10.1.0.0/16]", 35, ""},
+           "P307: \"10.1.0.0/16\" is part of 10.0.0.0/8 in the same list"},
+          {{"allow: any, ports: [tcp, tcp/443]", 40, ""},
+           "P307: \"tcp/443\" is part of \"tcp\" in the same list"},
+          {{"allow: any, ports: [tcp/1-9, tcp/9-10, udp/1-9]", 39, ""}, ""},
+      });
+  run("ingress",
+      {
+          {{"allow: internet, ports: udp/53", 5, ""}, ""},
+          {{"allow: host, except: host", 5, ""}, never + "\"except\" takes away all that it names"},
+          {{"allow: host, except: onlink", 36, ""}, "P306: \"onlink\"" + nothing},
+      });
+}
