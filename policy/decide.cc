@@ -63,7 +63,7 @@ std::optional<Decision> floor(const PolicySet& policy, const Query& query) {
     decision.layer = 0;
     return decision;
   }
-  const std::int16_t rule = files.empty() ? Decision::kNoRule : first_match(files.front(), query);
+  const std::int16_t rule = files.empty() ? Decision::kNoRule : first_match(policy, 0, query);
   if (files.empty() || !allows(files.front(), query, rule)) {
     const auto reason = query.dst_class == DstClass::kHost       ? Reason::kHostAddress
                         : query.dst_class == DstClass::kMetadata ? Reason::kMetadata

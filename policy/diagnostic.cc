@@ -12,27 +12,6 @@ namespace {
 constexpr std::size_t kExcerptBytes = 160;
 constexpr std::size_t kQuotedBytes = 80;
 
-// Terminals must not obey what a file says: control bytes and broken UTF-8 become '?', one byte each, so that
-// the caret stays under its column.
-std::string printable(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const auto size = utf8_sequence(text);
-    const auto byte = static_cast<unsigned char>(text.front());
-    if (byte == '\t') {
-      out += ' ';
-    } else if (size == 0 || byte < 0x20 || byte == 0x7f ||
-               (byte == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0)) {
-      out += '?';
-    } else {
-      out += text.substr(0, size);
-      text.remove_prefix(size - 1);
-    }
-    text.remove_prefix(1);
-  }
-  return out;
-}
-
 std::string_view line_of(std::string_view text, std::uint32_t line) {
   for (std::uint32_t i = 1; i < line; ++i) {
     const auto end = text.find('\n');
@@ -61,6 +40,25 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }
 
 }  // namespace
+
+std::string printable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto size = utf8_sequence(text);
+    const auto byte = static_cast<unsigned char>(text.front());
+    if (byte == '\t') {
+      out += ' ';
+    } else if (size == 0 || byte < 0x20 || byte == 0x7f ||
+               (byte == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0)) {
+      out += '?';
+    } else {
+      out += text.substr(0, size);
+      text.remove_prefix(size - 1);
+    }
+    text.remove_prefix(1);
+  }
+  return out;
+}
 
 std::string render(const Diagnostic& d) {
   const auto line = std::to_string(d.at.line);

@@ -91,6 +91,9 @@ class Report {
   std::size_t warnings_ = 0;
 };
 
+// Terminals must not obey what a file says: control bytes and broken UTF-8 become '?', one byte each, so that
+// the caret stays under its column.
+[[nodiscard]] std::string printable(std::string_view text);
 // For text of a file inside a message: quoted, control bytes and broken UTF-8 escaped, long text cut.
 [[nodiscard]] std::string quote(std::string_view text);
 // `; did you mean "ports"?` or nothing.

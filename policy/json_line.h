@@ -1,7 +1,7 @@
 // Writes one flat JSON object on one line, fields in the order they are given. Always valid JSON in plain
 // ASCII, whatever bytes a string holds: controls, line separators and all that is not ASCII are escaped, so
-// that a log line stays one line in every viewer; bytes that are no UTF-8 become U+FFFD. json_line.cc is the
-// only file that knows the JSON library.
+// that a log line stays one line in every viewer; bytes that are no UTF-8 become U+FFFD. Of policy/, only
+// json_line.cc and tool_json.cc know the JSON library.
 #pragma once
 
 #include <cstdint>

@@ -3,31 +3,12 @@
 #include <algorithm>
 #include <optional>
 
+#include "policy/rule_index.h"
+
 namespace cordon::policy {
 
 bool is_guarded(DstClass dst_class) {
   return dst_class == DstClass::kHost || dst_class == DstClass::kGuests || dst_class == DstClass::kMetadata;
-}
-
-namespace {
-
-constexpr std::uint16_t kDnsPort = 53;
-constexpr std::uint16_t kDnsTlsPort = 853;  // also DNS over QUIC
-
-bool in_any(std::span<const net::Prefix> prefixes, const net::IpAddress& address) {
-  return std::ranges::any_of(prefixes, [&](const net::Prefix& p) { return p.contains(address); });
-}
-
-// A resolver outside, which the word `internet` does not open.
-bool is_foreign_dns(const Query& query) {
-  const auto port = query.tuple.remote.port.number();
-  return query.direction == Direction::kEgress && query.dst_class == DstClass::kInternet &&
-         query.tuple.protocol != flow::Protocol::kIcmpEcho && (port == kDnsPort || port == kDnsTlsPort);
-}
-
-// The service's port, wherever the service is.
-net::Port service_port(const Query& query) {
-  return query.direction == Direction::kEgress ? query.tuple.remote.port : query.tuple.guest.port;
 }
 
 std::optional<Word> word_of(DstClass dst_class) {
@@ -46,6 +27,19 @@ std::optional<Word> word_of(DstClass dst_class) {
   return std::nullopt;
 }
 
+namespace {
+
+bool in_any(std::span<const net::Prefix> prefixes, const net::IpAddress& address) {
+  return std::ranges::any_of(prefixes, [&](const net::Prefix& p) { return p.contains(address); });
+}
+
+// A resolver outside, which the word `internet` does not open.
+bool is_foreign_dns(const Query& query) {
+  return query.direction == Direction::kEgress && query.dst_class == DstClass::kInternet &&
+         query.tuple.protocol != flow::Protocol::kIcmpEcho &&
+         std::ranges::find(kResolverPorts, query.tuple.remote.port.number()) != kResolverPorts.end();
+}
+
 bool word_matches(WordSet words, const Query& query) {
   const auto word = word_of(query.dst_class);
   return word && words.contains(*word);
@@ -53,8 +47,9 @@ bool word_matches(WordSet words, const Query& query) {
 
 // In doubt a rule narrows. The embedded address decides what a wrapped destination is, so only it can satisfy
 // an allow, but either form satisfies a deny; and the other way round for `except`. An allow by `internet`
-// leaves DNS ports out (resolvers are reached through the forwarder or by address); a deny by `internet` does
-// not. An allow by address never reaches a guarded place; the forwarder is no address at all.
+// leaves DNS ports out (resolvers are reached through the forwarder or by address), a deny by `internet` does
+// not, nor does an exception from a deny let them by. An allow by address never reaches a guarded place; the
+// forwarder is no address at all.
 bool covered(const Rule& rule, const Query& query) {
   const bool allow = rule.action == Action::kAllow;
   if (word_matches(rule.to.words, query) && !(allow && is_foreign_dns(query))) return true;
@@ -64,24 +59,40 @@ bool covered(const Rule& rule, const Query& query) {
 }
 
 bool excepted(const Rule& rule, const Query& query) {
-  if (word_matches(rule.except.words, query)) return true;
+  const bool allow = rule.action == Action::kAllow;
+  if (word_matches(rule.except.words, query) && (allow || !is_foreign_dns(query))) return true;
   if (query.dst_class == DstClass::kDns) return false;
   return in_any(rule.except.prefixes, query.remote.effective()) ||
-         (rule.action == Action::kAllow && in_any(rule.except.prefixes, query.remote.dial));
+         (allow && in_any(rule.except.prefixes, query.remote.dial));
 }
 
-bool matches(const Rule& rule, const Query& query) {
-  return !has_ended(rule.until, query.facts.now) &&
-         std::ranges::any_of(
-             rule.ports,
-             [&](const PortRange& p) { return p.contains(query.tuple.protocol, service_port(query)); }) &&
-         covered(rule, query) && !excepted(rule, query);
+bool on_port(const Rule& rule, const Query& query) {
+  return std::ranges::any_of(
+      rule.ports, [&](const PortRange& p) { return p.contains(query.tuple.protocol, service_port(query)); });
 }
 
 }  // namespace
 
-std::int16_t first_match(const Ruleset& file, const Query& query) {
-  const auto& rules = file.rules(query.direction);
+bool matches(const Rule& rule, const Query& query) {
+  return !has_ended(rule.until, query.facts.now) && on_port(rule, query) && covered(rule, query) &&
+         !excepted(rule, query);
+}
+
+RuleAnswer answer(const Rule& rule, const Query& query) {
+  if (!covered(rule, query)) {
+    if (word_matches(rule.to.words, query)) return RuleAnswer::kDnsPort;
+    const bool by_address =
+        query.dst_class != DstClass::kDns && in_any(rule.to.prefixes, query.remote.effective());
+    return by_address ? RuleAnswer::kGuarded : RuleAnswer::kOtherPlace;
+  }
+  if (!on_port(rule, query)) return RuleAnswer::kOtherPort;
+  if (excepted(rule, query)) return RuleAnswer::kExcepted;
+  return has_ended(rule.until, query.facts.now) ? RuleAnswer::kEnded : RuleAnswer::kMatches;
+}
+
+std::int16_t first_match(const PolicySet& policy, std::size_t file, const Query& query) {
+  const auto& rules = policy.files()[file].rules(query.direction);
+  if (const RuleIndex* index = policy.index(file, query.direction)) return index->first_match(rules, query);
   for (std::size_t i = 0; i < rules.size(); ++i)
     if (matches(rules[i], query)) return static_cast<std::int16_t>(i);
   return Decision::kNoRule;
@@ -109,7 +120,7 @@ Decision ask_files(const PolicySet& policy, const Query& query) {
   for (std::size_t i = 0; i < files.size(); ++i) {
     const Ruleset& file = files[i];
     const bool expired = has_ended(file.expires, query.facts.now);
-    const std::int16_t rule = expired ? Decision::kNoRule : first_match(file, query);
+    const std::int16_t rule = expired ? Decision::kNoRule : first_match(policy, i, query);
     decision.rules[i] = rule;
     const bool allowed = allows(file, query, rule);
     if (!allowed && file.mode == Mode::kAudit)

@@ -2,7 +2,9 @@
 // line; the first is the operator's. Only the compiler (policy/compile.h) and the built-ins make them.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -135,6 +137,10 @@ struct Ruleset {
   }
 };
 
+class RuleIndex;
+// Which lists get an index: kWherePays all that are long; the others are for tests.
+enum class Indexing : std::uint8_t { kNone, kWherePays, kAll };
+
 // The files of one start, outermost first. Without any file everything is denied.
 class PolicySet {
  public:
@@ -142,15 +148,21 @@ class PolicySet {
 
   PolicySet() : PolicySet(std::vector<Ruleset>{}) {}
   // CHECKs files.size() <= kMaxFiles (the loader reports it as an error first).
-  explicit PolicySet(std::vector<Ruleset> files, std::uint64_t generation = 1);
+  explicit PolicySet(std::vector<Ruleset> files, std::uint64_t generation = 1,
+                     Indexing indexing = Indexing::kWherePays);
 
   [[nodiscard]] std::span<const Ruleset> files() const { return files_; }
   [[nodiscard]] bool drops() const { return drops_; }              // any file says `refuse: drop`
   [[nodiscard]] const std::string& hash() const { return hash_; }  // "sha256:..." over the canonical text
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  // Null: the list is read rule by rule.
+  [[nodiscard]] const RuleIndex* index(std::size_t file, Direction direction) const {
+    return indexes_[2 * file + static_cast<std::size_t>(direction)].get();
+  }
 
  private:
   std::vector<Ruleset> files_;
+  std::array<std::shared_ptr<const RuleIndex>, 2 * kMaxFiles> indexes_;  // immutable, so copies share them
   bool drops_ = false;
   std::string hash_;
   std::uint64_t generation_ = 0;

@@ -87,11 +87,15 @@ bool covers(const SpecialPrefix& row, const net::IpAddress& address) {
 
 std::span<const SpecialPrefix> special_prefixes() { return kRows; }
 
-AddressKind kind_of(const net::IpAddress& address) {
+const SpecialPrefix* special_prefix_of(const net::IpAddress& address) {
   const SpecialPrefix* best = nullptr;
   for (const auto& row : kRows)
     if (covers(row, address) && (best == nullptr || row.length > best->length)) best = &row;
-  if (best != nullptr) return best->kind;
+  return best;
+}
+
+AddressKind kind_of(const net::IpAddress& address) {
+  if (const SpecialPrefix* row = special_prefix_of(address)) return row->kind;
   const bool global_unicast = address.is_v4() || (address.bytes()[0] & 0xe0U) == 0x20;
   return global_unicast ? kGlobal : kFloor;
 }

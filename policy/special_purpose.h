@@ -28,6 +28,8 @@ struct SpecialPrefix {
 // Rows of both families; the longest match decides.
 [[nodiscard]] std::span<const SpecialPrefix> special_prefixes();
 
+// The row that decides; null: none.
+[[nodiscard]] const SpecialPrefix* special_prefix_of(const net::IpAddress& address);
 // `address` after normalise(); IPv6 outside 2000::/3 and in no row is kFloor (not assigned as unicast).
 [[nodiscard]] AddressKind kind_of(const net::IpAddress& address);
 

@@ -1,5 +1,6 @@
 #include "core/net/prefix.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/base/check.h"
@@ -34,7 +35,12 @@ Prefix Prefix::containing(IpAddress address, unsigned length) {
 }
 
 bool Prefix::contains(const IpAddress& address) const {
-  return address.family() == family() && mask_host_bits(address, length_) == address_;
+  if (address.family() != family()) return false;
+  const auto mine = address_.bytes();
+  const auto other = address.bytes();
+  const std::size_t whole = length_ / 8;
+  if (!std::ranges::equal(mine.first(whole), other.first(whole))) return false;
+  return length_ % 8 == 0 || ((mine[whole] ^ other[whole]) >> (8 - length_ % 8)) == 0;
 }
 
 std::expected<Prefix, PrefixError> parse_prefix(std::string_view text) {

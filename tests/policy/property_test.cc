@@ -110,6 +110,7 @@ class Reference {
       place_ = host ? "host" : any_guest(GuestRelation::kSameTenant) ? "guests" : address_place();
       if (!host && blocked()) return Reason::kRouteBlocked;
       if (place_ == "host" || place_ == "guests" || place_ == "metadata") {
+        if (!policy_.files().empty() && over(policy_.files()[0].expires)) return Reason::kExpired;
         const auto* rule = policy_.files().empty() ? nullptr : first(policy_.files()[0]);
         if (rule == nullptr || rule->action == Action::kDeny)
           return place_ == "host"       ? Reason::kHostAddress
@@ -119,6 +120,10 @@ class Reference {
       }
     }
     for (const auto& file : policy_.files()) {
+      if (over(file.expires)) {
+        if (file.mode == Mode::kAudit) continue;
+        return Reason::kExpired;
+      }
       const auto* rule = first(file);
       if (file.mode == Mode::kAudit || (rule != nullptr && rule->action == Action::kAllow)) continue;
       return rule == nullptr ? Reason::kNoRule : Reason::kRuleDeny;
@@ -181,6 +186,7 @@ class Reference {
       if (address && p.contains(*address)) return true;
     return false;
   }
+  [[nodiscard]] bool over(WallTime end) const { return end != WallTime::max() && q_.facts.now >= end; }
   [[nodiscard]] const Rule* first(const Ruleset& file) const {
     for (const auto& rule : file.egress) {
       bool port = false;
@@ -191,7 +197,7 @@ class Reference {
       const bool dns_port = q_.tuple.protocol != Protocol::kIcmpEcho &&
                             (q_.tuple.remote.port == net::Port{53} || q_.tuple.remote.port == net::Port{853});
       bool to = named(rule.to.words) && !(allow && place_ == "internet" && dns_port);
-      bool except = named(rule.except.words);
+      bool except = named(rule.except.words) && !(!allow && place_ == "internet" && dns_port);
       if (place_ != "dns") {
         const bool guarded = place_ == "host" || place_ == "guests" || place_ == "metadata";
         if (!(allow && guarded))
@@ -199,7 +205,7 @@ class Reference {
         except = except || listed(rule.except.prefixes, about()) ||
                  (allow && listed(rule.except.prefixes, outer_));
       }
-      if (port && to && !except) return &rule;
+      if (port && to && !except && !over(rule.until)) return &rule;
     }
     return nullptr;
   }
