@@ -1,7 +1,5 @@
 #include "policy/load.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -10,11 +8,12 @@
 #include <iterator>
 #include <system_error>
 
-#include "core/base/fd.h"
+#include "core/base/error.h"
 #include "policy/compile.h"
 #include "policy/file_tests.h"
 #include "policy/lint.h"
 #include "policy/parsed_source.h"
+#include "policy/source_file.h"
 #include "policy/yaml_reader.h"
 
 namespace cordon::policy {
@@ -22,19 +21,16 @@ namespace {
 
 std::string reason_of(int error) { return std::system_category().message(error); }
 
+constexpr base::Duration kPipeWait = std::chrono::seconds{5};
+
 // At most one byte more than allowed: the reader then says that the file is too large.
 std::expected<std::string, std::string> read_all(const std::string& path) {
-  const base::Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY)};
-  if (!fd) return std::unexpected("cannot open the file: " + reason_of(errno));
-  struct stat info{};
-  if (::fstat(fd.get(), &info) != 0) return std::unexpected("cannot read the file: " + reason_of(errno));
-  if (!S_ISREG(info.st_mode) && !S_ISFIFO(info.st_mode)) return std::unexpected("not a regular file");
-  if (S_ISREG(info.st_mode) && (info.st_mode & S_IWOTH) != 0)
-    return std::unexpected("everyone may write to this file; run chmod o-w on it");
+  const SourceFile file = CORDON_TRY(open_source_file(path));
+  if (file.is_pipe) CORDON_TRY(await_writer(file, kPipeWait));
   std::string text;
   std::array<char, 16384> chunk{};
   while (text.size() <= kMaxPolicyBytes) {
-    const auto got = ::read(fd.get(), chunk.data(), chunk.size());
+    const auto got = ::read(file.fd.get(), chunk.data(), chunk.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return std::unexpected("cannot read the file: " + reason_of(errno));
     if (got == 0) break;

@@ -5,6 +5,7 @@
 
 #include <expected>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,24 @@ struct ParsedSource {
 [[nodiscard]] Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation,
                               base::WallTime now = base::wall_now());
 
-// A bundle: all files of one load, outermost first. Host byte order, both ends are one binary.
-inline constexpr std::size_t kMaxBundleBytes = 16UL * 1024 * 1024;
+// What a reader writes about its file. Host byte order: both ends are one binary.
+inline constexpr std::size_t kMaxEncodedBytes = 2UL * 1000 * 1000;
+inline constexpr std::size_t kMaxNodes = 128UL * 1024;
+// More than can be encoded becomes a Diagnostic.
 [[nodiscard]] std::string encode(const ParsedSource& file);
-[[nodiscard]] std::string encode_bundle(const std::vector<std::string>& encoded_files);
-// Takes nothing on trust: lengths, depth, kinds and counts are checked. The error says what is wrong.
+
+// A bundle: all files of one load, outermost first. The names are those the loader was given, and the
+// readers' answers are carried as they came: only the broker looks into them.
+struct EncodedFile {
+  std::string path;
+  std::string bytes;  // encode()'s, or whatever a reader wrote; at most kMaxEncodedBytes
+};
+inline constexpr std::size_t kMaxBundleBytes = 16UL * 1024 * 1024;
+[[nodiscard]] std::string encode_bundle(std::span<const EncodedFile> files);
+// Takes nothing on trust: lengths, depth, kinds, positions and counts are checked. An answer that is wrong
+// becomes an unreadable file; the error says what is wrong with the bundle itself.
 [[nodiscard]] std::expected<std::vector<ParsedSource>, std::string> decode_bundle(base::Bytes bytes);
+// A file that could not be read, and why.
+[[nodiscard]] ParsedSource unreadable(std::string path, std::string why, Code code = Code::kUnreadable);
 
 }  // namespace cordon::policy
