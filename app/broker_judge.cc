@@ -16,7 +16,8 @@ constexpr std::uint32_t kReportBytes = 256 * 1024;  // of a datagram flow under 
 BrokerJudge::BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::PolicySet> policy,
                          netlink::Monitor monitor, int audit_fd)
     : sources_(guest),
-      policy_(std::move(policy)),
+      has_policy_(policy != nullptr),
+      policy_(policy != nullptr ? std::move(policy) : std::make_shared<const policy::PolicySet>()),
       monitor_(std::move(monitor)),
       live_(monitor_),
       view_(live_, guest.families()),

@@ -25,12 +25,19 @@ namespace cordon::app {
 
 class BrokerJudge final : public sandbox::Judge {
  public:
+  // Without a policy everything is denied until load_policy().
   BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::PolicySet> policy,
               netlink::Monitor monitor, int audit_fd);
 
   [[nodiscard]] int poll_fd() const override { return monitor_.poll_fd(); }
   sandbox::HostChange drain(base::Instant now) override;
   [[nodiscard]] std::uint32_t epoch() const override { return epoch_; }
+  // broker_policy.cc
+  sandbox::PolicyLoad load_policy(base::Fd bundle, sandbox::control::LoadCause cause,
+                                  base::Instant now) override;
+  [[nodiscard]] bool has_policy() const override { return has_policy_; }
+  // Without what is only a warning.
+  void be_quiet() { quiet_ = true; }
   [[nodiscard]] sandbox::Verdict judge(const flow::Tuple& tuple, base::Instant now) override;
   [[nodiscard]] sandbox::Verdict judge_inbound(const flow::Tuple& seen, base::Instant now) override;
   [[nodiscard]] bool route_is_remote(const flow::Tuple& tuple, const sandbox::Verdict& verdict) override;
@@ -82,6 +89,8 @@ class BrokerJudge final : public sandbox::Judge {
   void record_backstop(base::Instant now);
 
   GuestSources sources_;
+  bool has_policy_;
+  bool quiet_ = false;
   std::shared_ptr<const policy::PolicySet> policy_;
   netlink::Monitor monitor_;
   LiveHost live_;

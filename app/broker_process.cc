@@ -7,12 +7,10 @@
 #include <memory>
 
 #include "app/broker_judge.h"
+#include "app/broker_policy.h"
 #include "app/options_threads.h"
 #include "app/publish.h"
-#include "app/run.h"
 #include "core/plane/counters.h"
-#include "policy/builtin.h"
-#include "policy/load.h"
 #include "sandbox/broker.h"
 #include "sandbox/stages.h"
 
@@ -26,20 +24,6 @@ constexpr unsigned kOwnDescriptors = 128;  // all that is not a flow, with room
 int report(const base::Error& error) {
   std::fprintf(stderr, "cordon: broker: %s\n", base::describe(error).c_str());
   return kFailed;
-}
-
-std::shared_ptr<const policy::PolicySet> load_policy(const RunOptions& options) {
-  const auto files = effective_policy_files(options);
-  // Without a file the command line is the whole permission: who publishes a port means it.
-  if (files.empty())
-    return std::make_shared<const policy::PolicySet>(options.forwards.empty()
-                                                         ? policy::builtin_internet_only()
-                                                         : policy::builtin_internet_only_published());
-  policy::Loaded loaded = policy::load_files(files);
-  if (!loaded.policy || options.verbosity != Verbosity::kQuiet)
-    std::fputs(policy::render(loaded.diagnostics).c_str(), stderr);
-  if (!loaded.policy) return nullptr;
-  return std::make_shared<const policy::PolicySet>(std::move(*loaded.policy));
 }
 
 // As many descriptors as the flows may need, within what the administrator allows.
@@ -69,6 +53,7 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
                                          std::shared_ptr<const policy::PolicySet> policy) {
   auto monitor = CORDON_TRY(netlink::Monitor::open(base::monotonic_now()));
   BrokerJudge judge{options.guest, std::move(policy), std::move(monitor), sandbox::control::kSecondFd};
+  if (options.verbosity == Verbosity::kQuiet) judge.be_quiet();
 
   sandbox::BrokerOptions limits;
   if (options.max_flows != 0) limits.max_flows = options.max_flows;
@@ -100,11 +85,10 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
 
 }  // namespace
 
-int run_broker(const RunOptions& options) {
+int run_broker(const RunOptions& options, bool awaits_policy) {
   if (const auto begun = sandbox::begin_role(sandbox::Role::kBroker); !begun) return report(begun.error());
   auto inherited = sandbox::take_inherited();
-  auto policy = load_policy(options);
-  if (!policy) return kBadPolicy;
+  auto policy = awaits_policy ? nullptr : builtin_policy(options);
   if (const auto served = serve(options, std::move(inherited), std::move(policy)); !served)
     return report(served.error());
   else if (*served == sandbox::Broker::End::kNoPolicy)

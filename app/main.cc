@@ -8,8 +8,11 @@
 #include "app/broker_process.h"
 #include "app/host_addressing.h"
 #include "app/options.h"
+#include "app/policy_loader.h"
 #include "app/roles.h"
 #include "app/run.h"
+#include "sandbox/launcher.h"
+#include "sandbox/stages.h"
 
 namespace {
 
@@ -20,8 +23,8 @@ int usage_error(std::string_view message) {
   return 2;
 }
 
-int play_role(std::string_view role, const app::RunOptions& options) {
-  if (role == "broker") return app::run_broker(options);
+int play_role(std::string_view role, const app::RunOptions& options, bool awaits_policy) {
+  if (role == "broker") return app::run_broker(options, awaits_policy);
   if (role == "translator") return sandbox::run_translator(app::translator_config(options));
   return usage_error("--role is for cordon's own processes");
 }
@@ -51,6 +54,12 @@ int main(int argc, char** argv) {
     role = arguments.front().substr(kRole.size());
     arguments.erase(arguments.begin());
   }
+  // These two read no options: their words are the launcher's.
+  if (role == sandbox::to_string(sandbox::Role::kPolicyLoader)) return app::run_policy_loader(arguments);
+  if (role == sandbox::to_string(sandbox::Role::kPolicyReader)) return app::run_policy_reader(arguments);
+  const bool awaits_policy =
+      !role.empty() && !arguments.empty() && arguments.front() == sandbox::kAwaitsPolicy;
+  if (awaits_policy) arguments.erase(arguments.begin());
   auto invocation = app::parse(arguments);
   if (!invocation) return usage_error(invocation.error().message);
   if (const auto* options = std::get_if<app::RunOptions>(&*invocation);
@@ -58,7 +67,7 @@ int main(int argc, char** argv) {
     if (const int failed = take_host_addresses(arguments, invocation); failed != 0) return failed;
   }
   if (const auto* options = std::get_if<app::RunOptions>(&*invocation))
-    return role.empty() ? app::run(*options, arguments) : play_role(role, *options);
+    return role.empty() ? app::run(*options, arguments) : play_role(role, *options, awaits_policy);
   if (!role.empty()) return usage_error("--role is for cordon's own processes");
   if (const auto* check = std::get_if<app::PolicyCheckOptions>(&*invocation))
     return app::check_policy(*check);

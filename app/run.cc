@@ -1,7 +1,6 @@
 #include "app/run.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -12,6 +11,7 @@
 #include "app/announce.h"
 #include "app/attach_guest.h"
 #include "app/guest_child.h"
+#include "app/policy_loader.h"
 #include "app/publish.h"
 #include "policy/audit_log.h"
 #include "policy/builtin.h"
@@ -102,17 +102,6 @@ int fail_line(const base::Error& error) {
 
 }  // namespace
 
-std::vector<std::string> effective_policy_files(const RunOptions& options) {
-  std::vector<std::string> files;
-  // Only "there is no such file" means that there is none: an operator's file that cannot be read must stop
-  // the start.
-  struct stat info{};
-  if (::stat(kOperatorPolicy, &info) == 0 || (errno != ENOENT && errno != ENOTDIR))
-    files.emplace_back(kOperatorPolicy);
-  files.insert(files.end(), options.policy_files.begin(), options.policy_files.end());
-  return files;
-}
-
 int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   ReadyFd ready;
   if (options.ready_fd) {
@@ -128,7 +117,8 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   }
   auto audit = open_audit(options);
   if (!audit) return fail_line(audit.error());
-  if (options.verbosity != Verbosity::kQuiet && effective_policy_files(options).empty())
+  PolicyFiles policy_files{options};
+  if (options.verbosity != Verbosity::kQuiet && policy_files.current().empty())
     std::fputs(
         "cordon: no --policy: built-in internet-only applies (names and the public Internet; not this "
         "machine, its "
@@ -141,6 +131,10 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   config.arguments = arguments;
   config.audit = std::move(*audit);
   config.listeners = std::move(*listeners);
+  config.loader_arguments = [&](sandbox::control::LoadCause cause) {
+    const auto kind = cause == sandbox::control::LoadCause::kStart ? LoadKind::kFirst : LoadKind::kReload;
+    return loader_arguments(options, kind, policy_files.current());
+  };
   config.verbose = options.verbosity == Verbosity::kVerbose;
   config.on_event = [&records](const sandbox::LauncherEvent& event) { records.note(event); };
   config.on_ready = [&ready] { ready.tell(); };

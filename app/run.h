@@ -8,12 +8,6 @@
 
 namespace cordon::app {
 
-inline constexpr const char* kOperatorPolicy = "/etc/cordon/policy.yaml";
-
-// What binds this start, outermost first: the operator's file whenever it exists, then `--policy` in order.
-// Empty: the built-in internet-only policy.
-[[nodiscard]] std::vector<std::string> effective_policy_files(const RunOptions& options);
-
 // Returns the exit status: the command's own (128 + signal when a signal ended it), 0 for attach, 2 for a
 // policy error, 125 when cordon itself failed. `arguments`: argv[1..], for the other roles.
 [[nodiscard]] int run(const RunOptions& options, const std::vector<std::string>& arguments);

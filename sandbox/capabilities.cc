@@ -29,8 +29,8 @@ LandlockRuleset landlock_rules(Role role, long abi) {
   // File rights known to each ABI: 13 in the first, then REFER, TRUNCATE and (ABI 5) IOCTL_DEV.
   const int bits = abi >= 5 ? 16 : abi >= 3 ? 15 : abi == 2 ? 14 : 13;
   rules.handled_access_fs = (std::uint64_t{1} << static_cast<unsigned>(bits)) - 1;
-  if (abi >= 4 && role == Role::kTranslator) rules.handled_access_net = 0b11;  // bind and connect, TCP
-  if (abi >= 6) rules.scoped = 0b11;                                           // abstract sockets, signals
+  if (abi >= 4 && is_secluded(role)) rules.handled_access_net = 0b11;  // bind and connect, TCP
+  if (abi >= 6) rules.scoped = 0b11;                                   // abstract sockets, signals
   return rules;
 }
 

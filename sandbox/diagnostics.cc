@@ -1,6 +1,7 @@
 #include "sandbox/diagnostics.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,8 +36,15 @@ bool DiagnosticsPipe::relay() {
   const std::string text = printable({buffer.data(), size});
   std::fwrite(text.data(), 1, text.size(), stderr);
   left_ -= size;
-  if (left_ == 0) std::fputs("\ncordon: translator: further diagnostics are dropped\n", stderr);
+  if (left_ == 0)
+    std::fprintf(stderr, "\ncordon: %.*s: further diagnostics are dropped\n", static_cast<int>(who_.size()),
+                 who_.data());
   return true;
+}
+
+bool DiagnosticsPipe::relay_some() {
+  pollfd ready{read_end_.get(), POLLIN, 0};
+  return ::poll(&ready, 1, 0) == 1 && relay();
 }
 
 }  // namespace cordon::sandbox

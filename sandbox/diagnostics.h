@@ -1,5 +1,5 @@
-// The translator's stderr: a pipe to the launcher, because a terminal could be read by whoever holds it and
-// takes escape sequences. What comes through is made printable and bounded.
+// The stderr of a role that handles foreign bytes: a pipe to the launcher, because a terminal could be read
+// by whoever holds it and takes escape sequences. What comes through is made printable and bounded.
 #pragma once
 
 #include <cstddef>
@@ -16,16 +16,21 @@ namespace cordon::sandbox {
 
 class DiagnosticsPipe {
  public:
-  static constexpr std::size_t kBudget = std::size_t{64} << 10U;  // per translator
+  static constexpr std::size_t kBudget = std::size_t{64} << 10U;  // per process
+
+  explicit DiagnosticsPipe(std::string_view who = "translator") : who_(who) {}
 
   // A fresh pipe with a fresh budget; returns the end for the child.
   [[nodiscard]] base::Result<base::Fd> open();
   [[nodiscard]] int poll_fd() const { return read_end_.get(); }
   // Copies what is there to stderr. False: the other end is closed.
   [[nodiscard]] bool relay();
+  // The same when the writers are gone: false at the end or when nothing is there.
+  [[nodiscard]] bool relay_some();
   void close() { read_end_.reset(); }
 
  private:
+  std::string_view who_;
   base::Fd read_end_;
   std::size_t left_ = 0;
 };

@@ -1,17 +1,20 @@
 // The launcher: starts, watches, restarts and ends the other processes. Of the network it holds nothing but,
 // until the broker has them, the listeners that need a privilege; of foreign bytes it parses resolv.conf.
 //
-// Theory of operation. start order: broker is exec'd first and loads policy and host state while the guest
-// child configures its namespace; the guest child's tap then goes into a fresh translator, the translator's
-// channel to the broker; when both say that they are ready, the guest may go(). A translator that ends before
-// that fails the start. From then on one epoll over the control socket, pipes, a signalfd and inotify:
+// Theory of operation. start order: broker is exec'd first and loads host state while the guest
+// child configures its namespace; a policy loader, if there are files, reads them meanwhile. The guest
+// child's tap then goes into a fresh translator, the translator's channel to the broker; when both say that
+// they are ready, the guest may go(). A translator that ends before that fails the start. From then on one
+// epoll over the control socket, pipes, a signalfd and inotify:
 // - translator dies: a new one on the kept taps, at most kRestartLimit times in kRestartWindow, then none.
 // - interface gone: the translator ends by itself (it alone reads the taps) and is not started again.
 // - broker dies: the translator is killed; the command goes on without network.
 // - command ends: everything is ended and reaped; its status (128+n for a signal) is run()'s result.
 // - RevokeBegin without its End for 100 ms: SIGKILL to the translator (messages: control.h).
-// - SIGINT, SIGTERM, SIGHUP, SIGQUIT: forwarded to the command; a second one kills it. What the terminal
-//   sent has reached the command already and is not repeated.
+// - SIGINT, SIGTERM, SIGQUIT, and SIGHUP when the terminal is gone: forwarded to the command; a second one
+//   kills it. What the terminal sent has reached the command already and is not repeated.
+// - SIGHUP from a process, or the broker's wish: a loader reads the policy files again, and the broker gets
+//   what it brings. SIGUSR1, and that SIGHUP: the audit log is opened again.
 // - resolv.conf changes: Resolvers to the broker.
 //
 // A guest without a command ends with 0 when its interface is gone (the kernel removes it with its namespace,
@@ -31,6 +34,7 @@
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "core/base/time.h"
+#include "sandbox/control.h"
 
 namespace cordon::sandbox {
 
@@ -67,12 +71,21 @@ struct LauncherEvent {
       detail;  // "killed by signal 31 (Bad system call)", "exit status 1", "revocation took over 100 ms"
 };
 
+// The broker's first argument when its first policy comes from a loader.
+inline constexpr std::string_view kAwaitsPolicy = "--awaits-policy";
+
 struct LauncherConfig {
   // argv[1..] of this process; a role is started as: executable --role=NAME arguments...
   std::vector<std::string> arguments;
   std::string executable = "/proc/self/exe";
   base::Fd audit;                   // becomes the broker's fd 4; invalid: /dev/null
   std::vector<base::Fd> listeners;  // for the broker: published ports that it may not open itself
+  // The command line of a policy loader (role policy-loader, after --role); empty: there are no policy files
+  // and the broker has a policy of its own. Asked again for each load.
+  std::function<std::vector<std::string>(control::LoadCause)> loader_arguments;
+  // The audit sink opened again: its file was renamed. Invalid: there is none, or it cannot be had (the
+  // callee has said so).
+  std::function<base::Fd()> reopen_audit;
   std::string resolv_conf = "/etc/resolv.conf";
   bool verbose = false;
   // Traffic flows, and COMMAND was released.

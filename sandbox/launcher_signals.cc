@@ -11,7 +11,7 @@ base::Result<void> LauncherSignals::open() {
   ::signal(SIGCHLD, SIG_DFL);
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) ::sigaddset(&set, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGCHLD}) ::sigaddset(&set, signal);
   // Nor may a message nobody reads, or a record beyond a file size limit, end the guest: the write fails.
   sigset_t blocked = set;
   for (const int signal : {SIGPIPE, SIGXFSZ}) ::sigaddset(&blocked, signal);

@@ -11,8 +11,8 @@
 
 namespace cordon::sandbox {
 
-// SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGCHLD become readable here. The mask is put back at the end: tests
-// run a launcher in their own process.
+// SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGCHLD become readable here. The mask is put back at the
+// end: tests run a launcher in their own process.
 class LauncherSignals {
  public:
   LauncherSignals() { ::sigemptyset(&before_); }

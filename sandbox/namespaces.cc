@@ -35,7 +35,7 @@ long read_setting(const char* path, long absent) {
 
 std::string map_lines(std::uint32_t own, std::uint32_t chosen, Role role) {
   if (chosen == own) return "0 " + std::to_string(own) + " 1\n";
-  if (role == Role::kTranslator) return "0 " + std::to_string(chosen) + " 1\n";
+  if (is_secluded(role)) return "0 " + std::to_string(chosen) + " 1\n";
   return "0 " + std::to_string(own) + " 1\n1 " + std::to_string(chosen) + " 1\n";
 }
 
@@ -54,7 +54,8 @@ bool is_mapped(const char* map, std::uint32_t id) {
 
 std::uint64_t namespace_flags(Role role) {
   constexpr std::uint64_t kShared = CLONE_NEWUSER | CLONE_NEWIPC | CLONE_NEWUTS;
-  return role == Role::kTranslator ? kShared | CLONE_NEWNET | CLONE_NEWPID : kShared;
+  if (role == Role::kPolicyLoader) return 0;
+  return is_secluded(role) ? kShared | CLONE_NEWNET | CLONE_NEWPID : kShared;
 }
 
 Identity choose_identity(int executable) {

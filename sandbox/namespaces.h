@@ -10,7 +10,8 @@
 
 namespace cordon::sandbox {
 
-// clone flags: the translator gets user, net, pid, ipc and uts; the broker the same without net and pid,
+// clone flags: the translator and the policy reader get user, net, pid, ipc and uts, the policy loader none;
+// the broker the same without net and pid,
 // because it works in the host's network and is told apart by the launcher's signals only. The mount
 // namespace comes with the empty root.
 [[nodiscard]] std::uint64_t namespace_flags(Role role);

@@ -76,6 +76,7 @@ struct Table {
 // so.
 [[nodiscard]] std::span<const Table> translator_profile();
 [[nodiscard]] std::span<const Table> broker_profile();
+[[nodiscard]] std::span<const Table> reader_profile();
 // What ASan, UBSan and TSan runtimes call (empty table in ordinary builds).
 [[nodiscard]] Table sanitizer_table();
 

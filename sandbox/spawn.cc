@@ -57,13 +57,15 @@ struct ChildPlan {
 std::vector<Move> plan_moves(const SpawnRequest& request, int null) {
   std::vector<Move> moves;
   moves.reserve(16);  // usual; with the list as initializer GCC 12 -O3 warns of a bound it makes up
-  for (const Move& always : {Move{null, 0}, Move{request.output < 0 ? null : request.output, 1},
-                             Move{request.diagnostics, 2}, Move{request.control, control::kControlFd},
-                             Move{request.second, control::kSecondFd}, Move{request.launcher, kLauncherFd}})
-    moves.push_back(always);
   const auto add = [&](int from, int to) {
     if (from >= 0) moves.push_back({from, to});
   };
+  add(request.input < 0 ? null : request.input, STDIN_FILENO);
+  add(request.output < 0 ? null : request.output, STDOUT_FILENO);
+  add(request.diagnostics < 0 ? null : request.diagnostics, STDERR_FILENO);
+  add(request.control, control::kControlFd);
+  add(request.second, control::kSecondFd);
+  add(request.launcher, kLauncherFd);
   add(request.third, kFirstFreeFd);
   for (unsigned worker = 1; worker <= request.more_workers.size(); ++worker) {
     const WorkerFds from = request.more_workers[worker - 1];
@@ -86,7 +88,7 @@ void place_descriptors(const ChildPlan& plan) {
   }
   const int executable = ::fcntl(plan.request.executable, F_DUPFD_CLOEXEC, first_free);
   // Everything, then what is laid out: dup2() leaves a copy open.
-  if (!close_from(kFirstFreeFd, Rest::kCloseOnExec)) child_fail("close_range");
+  if (!close_from(STDERR_FILENO + 1, Rest::kCloseOnExec)) child_fail("close_range");
   for (const auto& move : moves)
     if (::dup2(move.from, move.to) < 0) child_fail("descriptors");
   ::syscall(SYS_execveat, executable, "", plan.argv, plan.envp, AT_EMPTY_PATH);
@@ -94,12 +96,14 @@ void place_descriptors(const ChildPlan& plan) {
 }
 
 [[noreturn]] void run_child(const ChildPlan& plan) {
-  char byte = 0;
-  if (::read(plan.go, &byte, 1) != 1) ::_exit(1);  // the id maps are written, or the launcher gave up
-  // Inside id 0, so that the capabilities needed for the empty root survive exec. Raw: glibc would signal
-  // threads.
-  if (::syscall(SYS_setresgid, 0, 0, 0) != 0 || ::syscall(SYS_setresuid, 0, 0, 0) != 0)
-    child_fail("identity");
+  if (plan.request.role != Role::kPolicyLoader) {
+    char byte = 0;
+    if (::read(plan.go, &byte, 1) != 1) ::_exit(1);  // the id maps are written, or the launcher gave up
+    // Inside id 0, so that the capabilities needed for the empty root survive exec. Raw: glibc would signal
+    // threads.
+    if (::syscall(SYS_setresgid, 0, 0, 0) != 0 || ::syscall(SYS_setresuid, 0, 0, 0) != 0)
+      child_fail("identity");
+  }
   ::setsid();  // the terminal's signals are for the launcher and the command
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || !is_alive(plan.request.launcher)) ::_exit(1);
   // Handlers first: what is pending must not reach those of the launcher.
@@ -148,6 +152,7 @@ base::Result<Process> spawn_role(const SpawnRequest& request) {
     run_child(plan);
   }
   Process process{static_cast<pid_t>(pid), base::Fd{pidfd}};
+  if (request.role == Role::kPolicyLoader) return process;
   if (auto released = release_child(process.pid, request, go_end.get()); !released) {
     go_end.reset();  // the child ends by itself
     ::waitpid(process.pid, nullptr, 0);

@@ -24,12 +24,13 @@ struct SpawnRequest {
   Role role = Role::kTranslator;
   int executable = -1;  // O_PATH
   std::vector<std::string> arguments;
-  int control = -1;                     // becomes fd 3
-  int second = -1;                      // becomes fd 4
+  int control = -1;                     // becomes fd 3, if there is one
+  int second = -1;                      // becomes fd 4, if there is one
   int third = -1;                       // becomes fd 6, if there is one
   std::vector<WorkerFds> more_workers;  // the translator's further ones, at most kMaxWorkers - 1
   std::vector<int> listeners;           // the broker's: sockets of ports that need a privilege
   int launcher = -1;                    // a pidfd of ourselves, becomes fd 5
+  int input = -1;                       // becomes stdin; -1: /dev/null
   int output = -1;                      // becomes stdout; -1: /dev/null
   int diagnostics = -1;  // becomes stderr; never the terminal itself for the translator: it could read keys
 };

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstdio>
@@ -25,9 +26,15 @@ namespace {
 
 using State = IsolationReport::State;
 
-base::Result<void> set_limit(__rlimit_resource resource, const char* name) {
-  const rlimit none{0, 0};
-  if (::setrlimit(resource, &none) != 0) return base::fail_errno("setrlimit", name);
+constexpr rlim_t kReaderSeconds = 2;
+constexpr rlim_t kReaderMemory = rlim_t{384} << 20U;
+
+base::Result<void> set_limit(__rlimit_resource resource, const char* name, rlim_t most = 0) {
+  rlimit limit{};
+  if (::getrlimit(resource, &limit) != 0) return base::fail_errno("getrlimit", name);
+  limit.rlim_max = std::min(limit.rlim_max, most);
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(resource, &limit) != 0) return base::fail_errno("setrlimit", name);
   return {};
 }
 
@@ -48,7 +55,7 @@ void add_namespaces(IsolationReport& report) {
   // The launcher's clone gives all of them or fails, and being its child is checked at begin.
   for (const std::string_view name : {"user-ns", "mnt-ns", "ipc-ns", "uts-ns"})
     report.layers.push_back({name});
-  if (report.role == Role::kTranslator) {
+  if (is_secluded(report.role)) {
     report.layers.push_back({"net-ns"});
     report.layers.push_back({"pid-ns", ::getpid() == 1 ? State::kActive : State::kFailed});
   }
@@ -80,6 +87,15 @@ base::Result<void> shed_privileges(IsolationReport& report) {
   return {};
 }
 
+// A file that makes the library spin or grow ends its reader and nothing else.
+base::Result<void> limit_reader() {
+  CORDON_TRY(set_limit(RLIMIT_CPU, "RLIMIT_CPU", kReaderSeconds));
+#ifndef CORDON_SANITIZED  // its shadow memory takes terabytes of address space
+  CORDON_TRY(set_limit(RLIMIT_AS, "RLIMIT_AS", kReaderMemory));
+#endif
+  return {};
+}
+
 base::Result<IsolationReport> lock(Role role, std::span<const Table> profile, const LockOptions& options) {
   IsolationReport report{.role = role, .layers = {}};
   add_namespaces(report);
@@ -96,10 +112,11 @@ base::Result<IsolationReport> lock(Role role, std::span<const Table> profile, co
   report.layers.push_back({"nofile", State::kActive, std::to_string(fds)});
   if (options.start_threads)
     CORDON_TRY(options.start_threads([&filter] { return install_thread_filter(filter); }));
-  if (role == Role::kTranslator) {
-    CORDON_TRY(set_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE"));
+  if (is_secluded(role)) {
+    CORDON_TRY(set_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", options.max_output));
     CORDON_TRY(set_limit(RLIMIT_NPROC, "RLIMIT_NPROC"));
   }
+  if (role == Role::kPolicyReader) CORDON_TRY(limit_reader());
   CORDON_TRY(die_with_launcher());
   ::close(kLauncherFd);
   report.layers.push_back({"dies-with-launcher"});
@@ -114,7 +131,15 @@ base::Result<IsolationReport> lock(Role role, std::span<const Table> profile, co
 
 }  // namespace
 
-std::string_view to_string(Role role) { return role == Role::kBroker ? "broker" : "translator"; }
+std::string_view to_string(Role role) {
+  switch (role) {
+    case Role::kBroker: return "broker";
+    case Role::kTranslator: return "translator";
+    case Role::kPolicyReader: return "policy-reader";
+    case Role::kPolicyLoader: return "policy-loader";
+  }
+  return "?";
+}
 
 bool IsolationReport::full() const {
   for (const auto& layer : layers)
@@ -135,16 +160,46 @@ std::string IsolationReport::summary() const {
   return std::string{to_string(role)} + ":" + active + (missing.empty() ? "" : "; unavailable:" + missing);
 }
 
+namespace {
+
+bool has_its_descriptors(Role role) {
+  // A reader's answer and a loader's bundle are memfds.
+  if (role == Role::kPolicyReader || role == Role::kPolicyLoader)
+    return ::fcntl(STDOUT_FILENO, F_GET_SEALS) >= 0 && ::fcntl(kLauncherFd, F_GETFD) >= 0;
+  return is_packet_socket(control::kControlFd) && ::fcntl(control::kSecondFd, F_GETFD) >= 0;
+}
+
+int first_foreign_fd(Role role) {
+  switch (role) {
+    case Role::kBroker: return kFirstFreeFd + count_listeners();
+    case Role::kTranslator: return worker_fds(count_workers()).channel;
+    case Role::kPolicyReader:
+    case Role::kPolicyLoader: break;
+  }
+  return kFirstFreeFd;
+}
+
+const char* process_name(Role role) {
+  switch (role) {
+    case Role::kBroker: return "cordon-broker";
+    case Role::kTranslator: return "cordon-transl";
+    case Role::kPolicyReader: return "cordon-reader";
+    case Role::kPolicyLoader: break;
+  }
+  return "cordon-loader";
+}
+
+}  // namespace
+
 base::Result<void> begin_role(Role role) {
   CORDON_TRY(ensure_standard_fds());
-  if (!is_packet_socket(control::kControlFd) || ::fcntl(control::kSecondFd, F_GETFD) < 0)
+  if (!has_its_descriptors(role))
     return base::fail(to_string(role), "--role is for the launcher, not for the command line");
   CORDON_TRY(die_with_launcher());
-  const int ours =
-      role == Role::kTranslator ? worker_fds(count_workers()).channel : kFirstFreeFd + count_listeners();
-  CORDON_TRY(close_from(ours, Rest::kClose));
-  CORDON_TRY(not_dumpable());
-  ::prctl(PR_SET_NAME, role == Role::kBroker ? "cordon-broker" : "cordon-transl", 0, 0, 0);
+  CORDON_TRY(close_from(first_foreign_fd(role), Rest::kClose));
+  // The loader writes its children's id maps, which belong to root when it cannot be dumped.
+  if (role != Role::kPolicyLoader) CORDON_TRY(not_dumpable());
+  ::prctl(PR_SET_NAME, process_name(role), 0, 0, 0);
   // The heap never shrinks: free() must not need a system call that the filter forbids.
   ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
   ::umask(077);
@@ -158,6 +213,9 @@ base::Result<IsolationReport> lock_broker(const LockOptions& options) {
 }
 base::Result<IsolationReport> lock_translator(const LockOptions& options) {
   return lock(Role::kTranslator, translator_profile(), options);
+}
+base::Result<IsolationReport> lock_policy_reader(const LockOptions& options) {
+  return lock(Role::kPolicyReader, reader_profile(), options);
 }
 
 }  // namespace cordon::sandbox

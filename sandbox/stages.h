@@ -1,7 +1,7 @@
 // Start-up of a confined role, as named stages. The order is written here, once.
 //
-// Both roles begin with begin_role() as the first thing in main() and end with lock_broker() /
-// lock_translator() as the last thing before their loop. What happens where:
+// A confined role begins with begin_role() as the first thing in main() and ends with lock_broker(),
+// lock_translator() or lock_policy_reader() as the last thing before its work. What happens where:
 //
 //   stage          who    should                                                   must not
 //   -----------------------------------------------------------------------------------------------------------
@@ -30,8 +30,17 @@
 
 namespace cordon::sandbox {
 
-enum class Role : std::uint8_t { kBroker, kTranslator };
+enum class Role : std::uint8_t {
+  kBroker,
+  kTranslator,
+  kPolicyReader,  // one policy file: YAML in, an encoded tree out
+  kPolicyLoader,  // opens the policy files and starts their readers; not confined, parses nothing
+};
 [[nodiscard]] std::string_view to_string(Role role);
+// Has nothing to do with any network or other process.
+[[nodiscard]] constexpr bool is_secluded(Role role) {
+  return role == Role::kTranslator || role == Role::kPolicyReader;
+}
 
 // What confines a process now: printed under --verbose, later in status. `full()` is false when a layer that
 // this kernel could give is missing.
@@ -58,6 +67,7 @@ struct LockOptions {
   // covers all of them. Each calls `lock_thread` first and must not touch guest bytes before the lock is
   // done.
   std::function<base::Result<void>(std::function<base::Result<void>()> lock_thread)> start_threads;
+  std::uint64_t max_output = 0;  // of the policy reader: bytes that it may write
 };
 
 [[nodiscard]] base::Result<void> begin_role(Role role);
@@ -65,5 +75,7 @@ struct LockOptions {
 // afterwards. The broker keeps the host's network namespace.
 [[nodiscard]] base::Result<IsolationReport> lock_broker(const LockOptions& options);
 [[nodiscard]] base::Result<IsolationReport> lock_translator(const LockOptions& options);
+// Its limits of time and memory are set here, too.
+[[nodiscard]] base::Result<IsolationReport> lock_policy_reader(const LockOptions& options);
 
 }  // namespace cordon::sandbox

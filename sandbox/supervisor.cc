@@ -20,6 +20,7 @@ base::Result<void> Supervisor::turn() {
       ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), milliseconds_to_deadline());
   if (count < 0 && errno != EINTR) return base::fail_errno("epoll_wait");
   for (int i = 0; i < count; ++i) CORDON_TRY(dispatch(events.at(static_cast<std::size_t>(i)).data.fd));
+  work_deadlines();
   if (revoke_ && base::monotonic_now() >= revoke_->deadline) {
     // The Begin's End may have come while we were not scheduled: look before killing.
     CORDON_TRY(read_control());
@@ -35,11 +36,16 @@ base::Result<void> Supervisor::turn() {
   return {};
 }
 
+void Supervisor::work_deadlines() {
+  watch_loader_deadline();
+  if (base::monotonic_now() >= send_due_) send_waiting();
+}
+
 int Supervisor::milliseconds_to_deadline() const {
-  if (!revoke_ && !failed_start_) return -1;
-  auto due = base::Instant::never();
+  auto due = std::min(loader_deadline_, send_due_);
   if (revoke_) due = revoke_->deadline;
   if (failed_start_) due = std::min(due, failed_start_->deadline);
+  if (due == base::Instant::never()) return -1;
   const auto left = due - base::monotonic_now();
   if (left <= base::Duration::zero()) return 0;
   return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
@@ -63,10 +69,17 @@ base::Result<void> Supervisor::dispatch(int fd) {
 
 base::Result<void> Supervisor::read_signals() {
   while (const auto info = signals_.next()) {
-    if (info->ssi_signo == SIGCHLD)
+    const bool from_process = info->ssi_code <= 0;  // not of the terminal, which is the kernel's
+    if (info->ssi_signo == SIGCHLD) {
       reap_children();
-    else
+    } else if (info->ssi_signo == SIGUSR1) {
+      reopen_audit();
+    } else if (info->ssi_signo == SIGHUP && from_process) {
+      reopen_audit();
+      load_policy(control::LoadCause::kSignal);
+    } else {
       forward(*info);
+    }
   }
   return {};
 }
@@ -114,6 +127,8 @@ base::Result<void> Supervisor::read_control() {
       revoke_ = Revocation{begin->serial, base::monotonic_now() + control::kRevokeLimit};
     if (const auto* end = std::get_if<control::RevokeEnd>(&*message); end && revoke_)
       if (end->serial == revoke_->serial) revoke_.reset();
+    if (std::holds_alternative<control::ReloadPolicy>(*message)) load_policy(control::LoadCause::kControl);
+    if (std::holds_alternative<control::ReopenAudit>(*message)) reopen_audit();
     if (const auto* order = std::get_if<control::KillTranslator>(&*message))
       kill_translator("it broke the channel's protocol (" + std::string{to_string(order->reason)} + ")");
   }

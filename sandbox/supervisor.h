@@ -1,5 +1,6 @@
 // The launcher's inside: one life from the start of the roles to the end of everything. launcher.h has the
-// theory. supervisor_start.cc starts, supervisor.cc is the loop, supervisor_end.cc deals with whatever ended.
+// theory. supervisor_start.cc starts, supervisor.cc is the loop, supervisor_policy.cc brings
+// policies, supervisor_end.cc deals with whatever ended.
 #pragma once
 
 #include <sys/types.h>
@@ -65,6 +66,17 @@ class Supervisor {
   base::Result<void> read_translator_ready();
   base::Result<void> go_when_ready();
   void send_resolvers();
+  void work_deadlines();
+
+  // Policy files.
+  void load_policy(control::LoadCause cause);
+  base::Result<void> start_loader(const std::vector<std::string>& arguments);
+  void on_loader_ended(int status);
+  void on_loader_failed(const std::string& why);
+  void send_policy(base::Fd bundle);
+  void reopen_audit();
+  void send_waiting();
+  void watch_loader_deadline();
 
   // Ends.
   void reap_children();
@@ -98,9 +110,19 @@ class Supervisor {
   std::optional<control::Resolvers> sent_resolvers_;
   Process broker_;
   Process translator_;
+  Process loader_;
   pid_t command_ = -1;
   std::optional<int> broker_status_;
   std::optional<int> translator_status_;
+  std::optional<int> loader_status_;
+  control::LoadCause loading_ = control::LoadCause::kStart;  // of the load under way, or the last one
+  std::optional<control::LoadCause> load_again_;
+  base::Fd bundle_;       // the loader fills it
+  base::Fd sent_bundle_;  // the broker has it, or will
+  bool policy_waits_ = false;
+  base::Fd fresh_audit_;  // waits to be sent
+  base::Instant loader_deadline_ = base::Instant::never();
+  base::Instant send_due_ = base::Instant::never();
   std::optional<Revocation> revoke_;
   std::string kill_reason_;
   std::deque<base::Instant> restarts_;

@@ -29,11 +29,15 @@ void Supervisor::reap_children() {
     } else if (pid == translator_.pid) {
       translator_ = {};
       translator_status_ = status;
+    } else if (pid == loader_.pid) {
+      loader_ = {};
+      loader_status_ = status;
     }
   }
   // In this order: a translator that follows its broker is not a translator that failed.
   if (broker_status_) on_broker_ended(*std::exchange(broker_status_, std::nullopt));
   if (translator_status_) on_translator_ended(*std::exchange(translator_status_, std::nullopt));
+  if (loader_status_) on_loader_ended(*std::exchange(loader_status_, std::nullopt));
 }
 
 void Supervisor::on_broker_ended(int status) {
@@ -145,13 +149,14 @@ void Supervisor::stop() {
 void Supervisor::end_everything() {
   if (ended_) return;
   ended_ = true;
-  const std::array known{command_, broker_.pid, translator_.pid};
+  const std::array known{command_, broker_.pid, translator_.pid, loader_.pid};
   for (const pid_t pid : known)
     if (pid > 0) ::kill(pid, SIGKILL);
   end_children(known);
   taps_.clear();  // the last descriptors: the interface goes, also where the namespace stays
   broker_ = {};
   translator_ = {};
+  loader_ = {};
   command_ = -1;
 }
 

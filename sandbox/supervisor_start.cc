@@ -1,6 +1,7 @@
 #include "sandbox/supervisor.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@ namespace cordon::sandbox {
 base::Result<int> Supervisor::run() {
   CORDON_TRY(prepare());
   CORDON_TRY(start_broker());
+  load_policy(control::LoadCause::kStart);  // while the guest is set up
   if (auto started = start_guest(); !started) {
     // Policy errors are the better answer when both failed.
     if (const auto refusal = broker_refusal()) return *refusal;
@@ -52,11 +54,14 @@ base::Result<void> Supervisor::start_broker() {
   auto pair = CORDON_TRY(make_packet_pair());
   base::Fd null;
   if (!config_.audit) null = base::Fd{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  std::vector<std::string> arguments = config_.arguments;
+  if (config_.loader_arguments && !config_.loader_arguments(control::LoadCause::kStart).empty())
+    arguments.insert(arguments.begin(), std::string{kAwaitsPolicy});
   std::vector<int> listeners;
   for (const base::Fd& listener : config_.listeners) listeners.push_back(listener.get());
   broker_ = CORDON_TRY(spawn_role({.role = Role::kBroker,
                                    .executable = executable_.get(),
-                                   .arguments = config_.arguments,
+                                   .arguments = std::move(arguments),
                                    .control = pair.second.get(),
                                    .second = config_.audit ? config_.audit.get() : null.get(),
                                    .listeners = std::move(listeners),
@@ -115,7 +120,12 @@ base::Result<void> Supervisor::start_translator() {
 }
 
 std::optional<int> Supervisor::broker_refusal() {
-  if (broker_.running() && !is_alive(broker_.pidfd.get())) reap_children();
+  if (!broker_.running() || !control_) return result_;
+  // One that has closed its socket is about to be a zombie.
+  pollfd socket{control_->poll_fd(), 0, 0};
+  const bool closed = ::poll(&socket, 1, 0) == 1 && (socket.revents & POLLHUP) != 0;
+  pollfd end{broker_.pidfd.get(), POLLIN, 0};
+  if (::poll(&end, 1, closed ? 200 : 0) == 1) reap_children();
   return result_;
 }
 

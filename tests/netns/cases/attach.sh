@@ -89,7 +89,7 @@ attach_to_process() {
   expect "the pid file is gone" test ! -e $W/log/one.pid
 
   make_guest
-  for signal in TERM INT QUIT HUP; do
+  for signal in TERM INT QUIT; do
     attach again $guest
     kill -$signal "$(cat $W/log/again.pid)"
     expect "SIG$signal detaches" ends again 0

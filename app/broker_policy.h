@@ -1,0 +1,17 @@
+// A policy on its way into the broker: from the bundle that the launcher sent, or built in.
+#pragma once
+
+#include <memory>
+
+#include "app/options.h"
+#include "core/base/fd.h"
+#include "policy/load.h"
+
+namespace cordon::app {
+
+// What a bundle holds, compiled. A bundle that cannot be decoded is one more Diagnostic.
+[[nodiscard]] policy::Loaded read_bundle(const base::Fd& bundle, std::uint64_t generation);
+// Where no file binds the guest: the command line is the whole permission, and who publishes a port means it.
+[[nodiscard]] std::shared_ptr<const policy::PolicySet> builtin_policy(const RunOptions& options);
+
+}  // namespace cordon::app
