@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/broker_process.h"
+#include "app/control_client.h"
 #include "app/host_addressing.h"
 #include "app/options.h"
 #include "app/policy_loader.h"
@@ -71,6 +72,7 @@ int main(int argc, char** argv) {
   if (!role.empty()) return usage_error("--role is for cordon's own processes");
   if (const auto* check = std::get_if<app::PolicyCheckOptions>(&*invocation))
     return app::check_policy(*check);
+  if (const auto* ctl = std::get_if<app::CtlOptions>(&*invocation)) return app::run_ctl(*ctl);
   if (const auto* show = std::get_if<app::ShowText>(&*invocation)) std::fputs(show->text.c_str(), stdout);
   return 0;
 }

@@ -6,6 +6,7 @@
 
 #include "app/option_values.h"
 #include "app/options_attach.h"
+#include "app/options_ctl.h"
 #include "app/options_forward.h"
 #include "app/options_lan.h"
 #include "app/options_memory.h"
@@ -22,6 +23,7 @@ constexpr std::string_view kHelp =
        cordon attach [options] PID
        cordon attach [options] --netns PATH|NAME
        cordon policy check FILE...
+       cordon ctl [options] status|flows|kill|reload|metrics|list
        cordon --help | --version
 
 Runs COMMAND in its own user and network namespace. Its traffic is carried to ordinary
@@ -317,7 +319,8 @@ Parsed parse(std::span<const std::string> arguments) {
   if (first == "run") return parse_run(Subject::kCommand, arguments.subspan(1));
   if (first == "attach") return parse_run(Subject::kNamespace, arguments.subspan(1));
   if (first == "policy") return parse_policy(arguments.subspan(1));
-  const auto close = nearest(first, {"run", "attach", "policy", "--help", "--version"});
+  if (first == "ctl") return parse_ctl(arguments.subspan(1));
+  const auto close = nearest(first, {"run", "attach", "policy", "ctl", "--help", "--version"});
   return usage("unknown command " + first +
                (close.empty() ? "; cordon --help lists them" : "; did you mean " + close + "?"));
 }

@@ -103,10 +103,26 @@ struct RunOptions {
 struct PolicyCheckOptions {
   std::vector<std::string> files;  // never empty
 };
+// `cordon ctl`: exactly what to ask of which instance (options_ctl.cc).
+struct CtlOptions {
+  enum class Action : std::uint8_t { kStatus, kFlows, kKill, kReload, kMetrics, kList };
+  Action action = Action::kStatus;
+  std::string socket;  // a path; "": by name
+  std::string name;    // "": the only one that runs
+  bool json = false;
+  // Of kill, one way of the three: these flows, all of them, or those that match each filter that is set.
+  std::vector<std::string> flow_ids;
+  bool all = false;
+  std::string remote, protocol, rule;
+  std::uint16_t port = 0;
+  [[nodiscard]] bool has_filter() const {
+    return !remote.empty() || !protocol.empty() || !rule.empty() || port != 0;
+  }
+};
 struct ShowText {  // --help, --version
   std::string text;
 };
-using Invocation = std::variant<RunOptions, PolicyCheckOptions, ShowText>;
+using Invocation = std::variant<RunOptions, PolicyCheckOptions, CtlOptions, ShowText>;
 
 // One line for the user: what, where, what to do. The exit status is 2.
 struct UsageError {

@@ -1,0 +1,177 @@
+#include "app/control_connection.h"
+
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <thread>
+
+#include "app/control_server.h"
+#include "tests/app/control_fake.h"
+
+using namespace cordon;
+using namespace cordon::app;
+using namespace std::chrono_literals;
+
+namespace {
+
+// A socket to connect to, and a thread that does to the first client what the test says.
+class Host {
+ public:
+  explicit Host(std::function<void(base::Fd)> treat) {
+    REQUIRE(::mkdtemp(folder_.data()) != nullptr);
+    path_ = std::string{folder_.data()} + "/a.sock";
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::ranges::copy(path_, static_cast<char*>(address.sun_path));
+    listener_ = base::Fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const auto* const plain = static_cast<const void*>(&address);
+    REQUIRE(::bind(listener_.get(), static_cast<const sockaddr*>(plain), sizeof address) == 0);
+    REQUIRE(::listen(listener_.get(), 4) == 0);
+    thread_ = std::thread([this, treat = std::move(treat)] {
+      base::Fd client{::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+      if (client) treat(std::move(client));
+    });
+  }
+  ~Host() {
+    ::shutdown(listener_.get(), SHUT_RDWR);
+    thread_.join();
+    ::unlink(path_.c_str());
+    ::rmdir(folder_.data());
+  }
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::array<char, 40> folder_{"/tmp/cordon-control-XXXXXX"};
+  std::string path_;
+  base::Fd listener_;
+  std::thread thread_;
+};
+
+void wait_readable(const base::Fd& client) {
+  pollfd waiting{.fd = client.get(), .events = POLLIN, .revents = 0};
+  ::poll(&waiting, 1, 5000);
+}
+void put(const base::Fd& client, std::string_view text) {
+  CHECK(::send(client.get(), text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
+}
+constexpr std::string_view kVersion = "{\"jsonrpc\":\"2.0\",\"result\":{\"protocol\":1},\"id\":1}\n";
+
+// The real server until its client leaves.
+void serve(FakeSource& source, base::Fd client) {
+  auto server = ControlServer::make(source);
+  if (!server) return;
+  (*server)->adopt(std::move(client), base::monotonic_now());
+  while ((*server)->clients() != 0) {
+    pollfd waiting{.fd = (*server)->poll_fd(), .events = POLLIN, .revents = 0};
+    ::poll(&waiting, 1, (*server)->due() <= base::monotonic_now() ? 0 : 10);
+    (*server)->serve(base::monotonic_now());
+    if (source.asked > source.outcome.count) source.loaded(true);
+  }
+}
+
+std::string error_of(const std::string& path, std::string_view method = {}) {
+  auto connection = ControlConnection::open(path, 200ms);
+  if (!connection) return connection.error();
+  const auto answer = connection->call(method, {}, 200ms);
+  return answer ? "answered" : answer.error();
+}
+
+}  // namespace
+
+TEST_CASE("control connection: with the real server") {
+  FakeSource source;
+  source.flow_count = 3'000;
+  Host host{[&](base::Fd client) { serve(source, std::move(client)); }};
+  auto connection = ControlConnection::open(host.path());
+  REQUIRE(connection);
+  const auto status = connection->call("status");
+  REQUIRE(status);
+  REQUIRE(*status);
+  CHECK((*status)->text_at("guest") == "vm-1");
+  const auto page = connection->call("flows", Json::Object{{"limit", 256}});
+  REQUIRE(page);
+  REQUIRE(*page);
+  CHECK((*page)->natural_at("next") == 256);
+  const auto reload = connection->call("reload");
+  REQUIRE(reload);
+  REQUIRE(*reload);
+  CHECK((*reload)->natural_at("generation") == 2);
+  const auto refused = connection->call("kill", Json::Object{{"port", "x"}});
+  REQUIRE(refused);
+  REQUIRE_FALSE(*refused);
+  CHECK(refused->error().code == RpcCode::kInvalidParams);
+}
+
+TEST_CASE("control connection: what can go wrong is one clear line") {
+  struct Case {
+    std::string_view name;
+    std::function<void(base::Fd)> treat;
+    std::string_view says;
+  };
+  const Case cases[] = {
+      {"closed at once", [](base::Fd client) { client.reset(); }, "only the user who started it"},
+      {"silent", [](base::Fd client) { wait_readable(client), ::usleep(400'000); }, "does not answer"},
+      {"no JSON-RPC", [](base::Fd client) { wait_readable(client), put(client, "SSH-2.0-x\n"); },
+       "no JSON-RPC answer"},
+      {"another version",
+       [](base::Fd client) {
+         wait_readable(client);
+         put(client, "{\"jsonrpc\":\"2.0\",\"result\":{\"protocol\":2},\"id\":1}\n");
+       },
+       "version 2"},
+      {"too many",
+       [](base::Fd client) {
+         put(client,
+             "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32001,\"message\":\"too many "
+             "clients\"},\"id\":null}\n");
+       },
+       "too many clients"},
+      {"gone in mid-answer",
+       [](base::Fd client) {
+         wait_readable(client);
+         put(client, kVersion);
+         std::array<char, 4096> bytes{};
+         (void)::read(client.get(), bytes.data(), bytes.size());
+         wait_readable(client);
+         put(client, "{\"jsonrpc\":\"2.0\",\"resu");
+       },
+       "ended before it had answered"},
+  };
+  for (const auto& c : cases) {
+    CAPTURE(c.name);
+    Host host{c.treat};
+    const auto error = error_of(host.path(), "status");
+    CAPTURE(error);
+    CHECK(error.find(c.says) != std::string::npos);
+    CHECK(error.find('\n') == std::string::npos);
+  }
+  CHECK(error_of("/tmp/cordon-control-none/x.sock").find("does it run?") != std::string::npos);
+  CHECK(error_of(std::string(200, 'x')).find("107 bytes") != std::string::npos);
+  CHECK(error_of("").find("bytes") != std::string::npos);
+}
+
+TEST_CASE("control connection: a socket that nobody listens at any more") {
+  std::string path;
+  {
+    Host host{[](base::Fd) {}};
+    path = host.path();
+    // Another name for it outlives it.
+    REQUIRE(::link(path.c_str(), (path + ".left").c_str()) == 0);
+    path += ".left";
+    CHECK(error_of(host.path()).find("only the user") != std::string::npos);
+    const std::string away = "/tmp/cordon-control-left-" + std::to_string(::getpid());
+    REQUIRE(::rename(path.c_str(), away.c_str()) == 0);
+    path = away;
+  }
+  CHECK(error_of(path).find("nobody listens") != std::string::npos);
+  ::unlink(path.c_str());
+}
