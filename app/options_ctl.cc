@@ -19,8 +19,7 @@ Actions
   status                 what it is, which policy is in force, how it is doing
   flows                  the live flows and the rules that let them
   kill ID...             cut these flows; "flows" lists the ids
-  kill --all             cut every flow
-  kill FILTER...         cut the flows that all filters match
+  kill FILTER...         cut the flows that every filter matches
   reload                 read the policy files again, and wait for the outcome
   metrics                counters, in Prometheus' text format
   list                   the instances that run
@@ -31,6 +30,7 @@ Filters of kill
   --protocol tcp|udp|icmp
                          the protocol
   --rule NAME            the rule that let it; RULESET/NAME names the file, too
+  --all                  none of these: every flow
 
 Options
   --socket PATH          its control socket

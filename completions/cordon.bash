@@ -2,10 +2,10 @@
 # from `cordon --help`, so that they are those of the installed version.
 
 # Lines "group option value": group is `attach` for options of attach alone, else `any`; value is what the help
-# shows, FILE for a name and best for a word to type.
+# shows, FILE for a name and best for a word to type. $2: the command whose help it is, where it has one of its own.
 _cordon_options() {
   local group=any line value word
-  "$1" --help 2>/dev/null | while IFS= read -r line; do
+  "$1" ${2:+"$2"} --help 2>/dev/null | while IFS= read -r line; do
     case $line in
       *'(attach)') group=attach ;;
       [A-Z]*) group=any ;;
@@ -24,6 +24,9 @@ _cordon_options() {
 _cordon_commands() { "$1" --help 2>/dev/null | sed -nE 's/^(Usage:|      ) cordon ([a-z]+).*/\2/p' | sort -u; }
 _cordon_actions() { "$1" --help 2>/dev/null | sed -nE 's/^(Usage:|      ) cordon policy ([a-z|]+).*/\2/p' | tr '|' '\n'; }
 
+# What `cordon ctl --help` lists under Actions.
+_cordon_questions() { "$1" ctl --help 2>/dev/null | sed -nE 's/^  ([a-z]+).*/\1/p' | sort -u; }
+
 _cordon_words() { mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$1" -- "$2" | sort -u); }
 _cordon_files() {
   compopt -o filenames 2>/dev/null
@@ -37,6 +40,12 @@ _cordon_value() {
     --features) _cordon_words '-tso -uso -udp-gso -udp-gro -checksum' "$3" ;;
     --audit-log) _cordon_words stderr "$3" ;;
     --netns) _cordon_words "$(ls /run/netns 2>/dev/null)" "$3" ;;
+    --name)
+      for value in "${XDG_RUNTIME_DIR:-/run}"/cordon/*.sock /run/cordon/*.sock; do
+        value=${value##*/}
+        [[ $value == '*'.sock ]] || _cordon_words "${value%.sock}" "$3"
+      done
+      ;;
   esac
   for value in ${2//|/ }; do
     case $value in
@@ -48,7 +57,7 @@ _cordon_value() {
 
 _cordon() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-  local i group name value names='--help' values=''
+  local i group name value names='--help' values='' own=''
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     _cordon_words "$(_cordon_commands "$1") --help --version" "$word"
@@ -62,6 +71,7 @@ _cordon() {
   fi
   case $command in
     run | attach) ;;
+    ctl) own=ctl ;;
     policy)
       if ((COMP_CWORD == 2)); then _cordon_words "$(_cordon_actions "$1")" "$word"; else _cordon_files "$word"; fi
       return
@@ -77,11 +87,13 @@ _cordon() {
   while read -r group name value; do
     [[ $group == any || $group == "$command" ]] && names+=" $name"
     [[ $name == "$before" && -n $value ]] && values+="$value|"
-  done < <(_cordon_options "$1")
+  done < <(_cordon_options "$1" $own)
   if [[ -n $values ]]; then
     _cordon_value "$before" "$values" "$word"
   elif [[ $command == attach && $word != -* ]]; then
     _cordon_words "$(for i in /proc/[0-9]*; do [[ -O $i ]] && echo "${i#/proc/}"; done)" "$word"
+  elif [[ $command == ctl && $word != -* ]]; then
+    _cordon_words "$(_cordon_questions "$1")" "$word"
   else
     [[ $command == run ]] && names+=' --'
     _cordon_words "$names" "$word"
