@@ -302,7 +302,8 @@ TEST_CASE("policy: rules that can do nothing are warned about") {
   check({
       {"shadowed by a wider deny",
        kHead + "egress:\n  - {name: all, deny: any}\n  - {name: web, allow: internet, ports: tcp/443}\n",
-       "a.yaml:5:5: warning P301: rule \"web\" can never match: all of it is decided by \"all\" in line 4, which denies; the first match decides\n"
+       "a.yaml:5:5: warning P301: rule \"web\" can never match: all of it is decided by \"all\" in line 4, "
+       "which denies; the first match decides\n"
        "    5 |   - {name: web, allow: internet, ports: tcp/443}\n      |     ^\n"},
       {"shadowed CIDR",
        kHead + "egress:\n  - {name: net, allow: 10.0.0.0/8}\n  - {name: db, allow: 10.20.5.0/24, ports: "

@@ -1,8 +1,9 @@
-// decide() against a second evaluator written straight from the reference page, and properties that must hold
-// for any policy. Seeded, so that a failure repeats.
+// decide() of loaded files against a second evaluator (reference.h), and properties of loading. Seeded, so
+// that a failure repeats.
 #include "policy/destination.h"
 #include "policy/print.h"
 #include "tests/policy/dice.h"
+#include "tests/policy/reference.h"
 #include "tests/policy/testing.h"
 
 using namespace cordon;
@@ -71,152 +72,15 @@ AddressFacts random_facts(Dice& dice) {
   return f;
 }
 
-struct Query {
-  flow::Tuple tuple;
-  HostFacts facts;
-};
-
-Query random_query(Dice& dice) {
+Question random_query(Dice& dice) {
   const auto protocol = std::array{Protocol::kTcp, Protocol::kUdp, Protocol::kIcmpEcho}[dice.below(3)];
   const auto port = protocol == Protocol::kIcmpEcho ? std::uint16_t{0} : kPortNumbers[dice.below(5)];
-  Query q{flow_to(dice.pick(kAddresses), port, protocol), facts(random_facts(dice), random_facts(dice))};
+  Question q{flow_to(dice.pick(kAddresses), port, protocol), facts(random_facts(dice), random_facts(dice))};
   q.facts.source_assigned = !dice.one_in(20);
   q.facts.dns_forwarder = dice.one_in(12);
   q.facts.sandbox_address = dice.one_in(20);
   return q;
 }
-
-// The reference page, sentence by sentence, on text: no table, no bit set, nothing shared with decide().
-class Reference {
- public:
-  Reference(const PolicySet& policy, const Query& query) : policy_(policy), q_(query) {
-    const auto d = normalise(q_.tuple.remote.address);
-    outer_ = d.dial;
-    unreadable_ = d.unreadable_embedding;
-    if (d.embedded) inner_ = net::IpAddress{*d.embedded};
-  }
-
-  Reason reason() {
-    if (!q_.facts.source_assigned) return Reason::kSourceSpoof;
-    if (q_.facts.dns_forwarder) place_ = "dns";
-    if (place_ != "dns") {
-      if (unreadable_) return Reason::kEmbeddedIpv4;
-      if (q_.facts.sandbox_address || in_floor() || some(FibType::kBroadcast) || some(FibType::kAnycast) ||
-          some(FibType::kMulticast))
-        return Reason::kSpecialAddress;
-      const bool host =
-          q_.facts.dial.is_host || (inner_ && q_.facts.embedded.is_host) || some(FibType::kLocal);
-      if (any_guest(GuestRelation::kOtherTenant)) return Reason::kTenantIsolation;
-      place_ = host ? "host" : any_guest(GuestRelation::kSameTenant) ? "guests" : address_place();
-      if (!host && blocked()) return Reason::kRouteBlocked;
-      if (place_ == "host" || place_ == "guests" || place_ == "metadata") {
-        if (!policy_.files().empty() && over(policy_.files()[0].expires)) return Reason::kExpired;
-        const auto* rule = policy_.files().empty() ? nullptr : first(policy_.files()[0]);
-        if (rule == nullptr || rule->action == Action::kDeny)
-          return place_ == "host"       ? Reason::kHostAddress
-                 : place_ == "metadata" ? Reason::kMetadata
-                                        : Reason::kTenantIsolation;
-        if (blocked()) return Reason::kRouteBlocked;
-      }
-    }
-    for (const auto& file : policy_.files()) {
-      if (over(file.expires)) {
-        if (file.mode == Mode::kAudit) continue;
-        return Reason::kExpired;
-      }
-      const auto* rule = first(file);
-      if (file.mode == Mode::kAudit || (rule != nullptr && rule->action == Action::kAllow)) continue;
-      return rule == nullptr ? Reason::kNoRule : Reason::kRuleDeny;
-    }
-    return policy_.files().empty() ? Reason::kNoRule : Reason::kNone;
-  }
-
- private:
-  [[nodiscard]] net::IpAddress about() const { return inner_.value_or(outer_); }
-  [[nodiscard]] static bool within(const net::IpAddress& address,
-                                   std::initializer_list<std::string_view> prefixes) {
-    for (const auto text : prefixes)
-      if (net::parse_prefix(text)->contains(address)) return true;
-    return false;
-  }
-  [[nodiscard]] bool metadata() const {
-    return within(about(), {"169.254.169.254", "168.63.129.16", "fd00:ec2::254"});
-  }
-  [[nodiscard]] bool in_floor() const {
-    return !metadata() && within(about(), {"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4",
-                                           "240.0.0.0/4", "::/127", "fe80::/10", "ff00::/8"});
-  }
-  [[nodiscard]] bool some(FibType fib) const {
-    return q_.facts.dial.fib == fib || (inner_ && q_.facts.embedded.fib == fib);
-  }
-  [[nodiscard]] bool any_guest(GuestRelation relation) const {
-    return q_.facts.dial.guest == relation || (inner_ && q_.facts.embedded.guest == relation);
-  }
-  [[nodiscard]] bool blocked() const {
-    const auto fine = [&](const AddressFacts& f) {
-      return (f.fib == FibType::kUnicast && f.oif_is_uplink) ||
-             (place_ == "host" && f.fib == FibType::kLocal);
-    };
-    if (!fine(q_.facts.dial)) return true;
-    return inner_ && q_.facts.embedded.fib == FibType::kUnicast && !q_.facts.embedded.oif_is_uplink;
-  }
-  [[nodiscard]] std::string address_place() const {
-    if (metadata()) return "metadata";
-    if (within(about(), {"192.0.2.0/24", "198.18.0.0/15", "2001:db8::/32"})) return "documentation";
-    const auto near = [](const AddressFacts& f) { return f.fib == FibType::kUnicast && !f.has_gateway; };
-    if (near(q_.facts.dial) || (inner_ && near(q_.facts.embedded))) return "onlink";
-    return within(about(), {"10.0.0.0/8", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"}) ? "private"
-                                                                                          : "internet";
-  }
-  [[nodiscard]] bool named(WordSet words) const {
-    constexpr std::array kAll{std::pair{Word::kInternet, "internet"},
-                              std::pair{Word::kPrivate, "private"},
-                              std::pair{Word::kOnlink, "onlink"},
-                              std::pair{Word::kHost, "host"},
-                              std::pair{Word::kGuests, "guests"},
-                              std::pair{Word::kMetadata, "metadata"},
-                              std::pair{Word::kDns, "dns"}};
-    for (const auto& [word, name] : kAll)
-      if (name == place_ && words.contains(word)) return true;
-    return false;
-  }
-  [[nodiscard]] static bool listed(const std::vector<net::Prefix>& prefixes,
-                                   const std::optional<net::IpAddress>& address) {
-    for (const auto& p : prefixes)
-      if (address && p.contains(*address)) return true;
-    return false;
-  }
-  [[nodiscard]] bool over(WallTime end) const { return end != WallTime::max() && q_.facts.now >= end; }
-  [[nodiscard]] const Rule* first(const Ruleset& file) const {
-    for (const auto& rule : file.egress) {
-      bool port = false;
-      for (const auto& range : rule.ports)
-        port = port || (range.protocol == q_.tuple.protocol && range.first <= q_.tuple.remote.port.number() &&
-                        q_.tuple.remote.port.number() <= range.last);
-      const bool allow = rule.action == Action::kAllow;
-      const bool dns_port = q_.tuple.protocol != Protocol::kIcmpEcho &&
-                            (q_.tuple.remote.port == net::Port{53} || q_.tuple.remote.port == net::Port{853});
-      bool to = named(rule.to.words) && !(allow && place_ == "internet" && dns_port);
-      bool except = named(rule.except.words) && !(!allow && place_ == "internet" && dns_port);
-      if (place_ != "dns") {
-        const bool guarded = place_ == "host" || place_ == "guests" || place_ == "metadata";
-        if (!(allow && guarded))
-          to = to || listed(rule.to.prefixes, about()) || (!allow && listed(rule.to.prefixes, outer_));
-        except = except || listed(rule.except.prefixes, about()) ||
-                 (allow && listed(rule.except.prefixes, outer_));
-      }
-      if (port && to && !except && !over(rule.until)) return &rule;
-    }
-    return nullptr;
-  }
-
-  const PolicySet& policy_;
-  const Query& q_;
-  net::IpAddress outer_;
-  std::optional<net::IpAddress> inner_;
-  bool unreadable_ = false;
-  std::string place_;
-};
 
 }  // namespace
 
