@@ -1,6 +1,7 @@
 #include "sandbox/broker_socket.h"
 
 #include <linux/filter.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -45,7 +46,10 @@ bool refuse_all(int fd) {
 // good: a socket that is bound and not yet connected takes datagrams from anybody, one that was looked up for
 // a stranger's datagram may be handed it after connect() (so a filter that is removed then, or a queue
 // emptied then, leaves a gap), and echo replies are delivered by identifier alone.
-bool accept_only(int fd, const net::Endpoint& peer, flow::Protocol protocol) {
+//
+// Of a `remote` peer nothing that comes by a loopback device: that is this host answering, as it has become
+// the peer. A guest would hear it until the flow is cut.
+bool accept_only(int fd, const net::Endpoint& peer, flow::Protocol protocol, bool remote) {
   constexpr std::uint32_t kSourceV4 = 12;  // offsets in the network header: RFC 791, RFC 8200
   constexpr std::uint32_t kSourceV6 = 8;
   const auto network = static_cast<std::uint32_t>(SKF_NET_OFF);
@@ -53,14 +57,21 @@ bool accept_only(int fd, const net::Endpoint& peer, flow::Protocol protocol) {
   const auto bytes = std::as_bytes(peer.address.bytes());
   const auto words = bytes.size() / 4;
   const bool udp = protocol == flow::Protocol::kUdp;
-  std::array<sock_filter, 12> program{};
-  const std::size_t refusal = 2 * (words + (udp ? 1U : 0U)) + 1;  // index of the last instruction
+  std::array<sock_filter, 14> program{};
+  // Index of the last instruction.
+  const std::size_t refusal = 2 * (words + (udp ? 1U : 0U) + (remote ? 1U : 0U)) + 1;
   std::size_t length = 0;
   const auto require_equal = [&](std::uint16_t width, std::uint32_t offset, std::uint32_t value) {
     program[length++] = {static_cast<std::uint16_t>(BPF_LD | width | BPF_ABS), 0, 0, offset};
     const auto skip = static_cast<std::uint8_t>(refusal - length - 1);
     program[length++] = {BPF_JMP | BPF_JEQ | BPF_K, 0, skip, value};
   };
+  if (remote) {
+    constexpr auto kDeviceType = static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_HATYPE);
+    program[length++] = {BPF_LD | BPF_W | BPF_ABS, 0, 0, kDeviceType};
+    program[length++] = {BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint8_t>(refusal - 2), 0,
+                         ARPHRD_LOOPBACK};
+  }
   for (std::size_t i = 0; i < words; ++i)
     require_equal(BPF_W, source + 4U * static_cast<std::uint32_t>(i),
                   base::load_be<std::uint32_t>(bytes.subspan(4U * i).first<4>()));
@@ -167,7 +178,7 @@ OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::
   if (stream) {
     set_stream_options(fd.get());
   } else {
-    if (!accept_only(fd.get(), verdict.dial, tuple.protocol)) return failed();
+    if (!accept_only(fd.get(), verdict.dial, tuple.protocol, !verdict.local_service)) return failed();
     set_datagram_options(fd.get(), tuple.protocol, family);
     out.kept_port = keep_port(fd.get(), tuple, family, same_port);
   }
@@ -202,7 +213,7 @@ OpenedSocket open_reply_socket(const ReplyPath& path, std::span<const int> same_
   if (path.bind_interface != 0 &&
       !set(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, static_cast<int>(path.bind_interface)))
     return failed();
-  if (!accept_only(fd.get(), path.peer, flow::Protocol::kUdp)) return failed();
+  if (!accept_only(fd.get(), path.peer, flow::Protocol::kUdp, false)) return failed();
   set_datagram_options(fd.get(), flow::Protocol::kUdp, family);
   const net::SockAddr at = net::to_sockaddr(path.local, path.scope_id);
   for (const int other : same_port) set(other, SOL_SOCKET, SO_REUSEADDR, 1);
