@@ -53,9 +53,10 @@ sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant now)
   verdict.token = pack(decision, policy::log_mode(*policy_, decision));
   verdict.scopes = limits_.scopes().of(decision);
   verdict.dial = {policy::normalise(tuple.remote.address).dial, tuple.remote.port};
+  // An `unreachable` route is somebody's word; and a socket that is bound to its interface would ignore it,
+  // as IPv4 takes for on-link what no route leads to (net/ipv4/route.c).
   verdict.no_route =
-      decision.reason == policy::Reason::kRouteBlocked &&
-      (facts.dial.fib == policy::FibType::kNone || facts.dial.fib == policy::FibType::kUnreachable);
+      decision.reason == policy::Reason::kRouteBlocked && facts.dial.fib == policy::FibType::kNone;
   if (!verdict.allow) return verdict;
   if (facts.dns_forwarder) return dial_resolver(verdict);
   verdict.local_service = facts.dial.is_host || facts.dial.fib == policy::FibType::kLocal;

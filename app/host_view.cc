@@ -19,6 +19,7 @@ policy::FibType to_fib_type(netlink::RouteType type) {
     case netlink::RouteType::kBlackhole: return policy::FibType::kBlackhole;
     case netlink::RouteType::kUnreachable: return policy::FibType::kUnreachable;
     case netlink::RouteType::kProhibit: return policy::FibType::kProhibit;
+    case netlink::RouteType::kNone: return policy::FibType::kNone;
     case netlink::RouteType::kOther: return policy::FibType::kOther;
   }
   return policy::FibType::kOther;

@@ -38,9 +38,10 @@ enum class RouteType : std::uint8_t {
   kAnycast,
   kMulticast,
   kBlackhole,
-  kUnreachable,  // also: no route at all
+  kUnreachable,
   kProhibit,
-  kOther
+  kOther,
+  kNone  // an answer's only: no route at all
 };
 
 // A next hop of a multipath route.

@@ -20,7 +20,8 @@ RouteType type_of_errno(int error) {
   switch (error) {
     case EACCES: return RouteType::kProhibit;
     case EINVAL: return RouteType::kBlackhole;
-    default: return RouteType::kUnreachable;
+    case EHOSTUNREACH: return RouteType::kUnreachable;  // such a route; none at all is ENETUNREACH
+    default: return RouteType::kNone;
   }
 }
 

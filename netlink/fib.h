@@ -16,7 +16,7 @@
 namespace cordon::netlink {
 
 struct FibAnswer {
-  RouteType type = RouteType::kUnreachable;
+  RouteType type = RouteType::kNone;
   std::uint32_t interface = 0;            // 0: none
   std::optional<net::IpAddress> gateway;  // none with kUnicast: the destination is on-link
   std::optional<net::IpAddress> preferred_source;

@@ -159,7 +159,8 @@ HostState::Effect HostState::apply_route(const Change<Route>& change, base::Inst
     case RouteType::kBlackhole:
     case RouteType::kUnreachable:
     case RouteType::kProhibit:
-    case RouteType::kOther: return {.needs_dump = change.replaces && route.destination.length() == 0};
+    case RouteType::kOther:
+    case RouteType::kNone: return {.needs_dump = change.replaces && route.destination.length() == 0};
   }
   // A unicast route can replace a local one of the same prefix: the local holder then lives until the dump.
   if (route.destination.length() != 0) return {.needs_dump = false};

@@ -149,6 +149,15 @@ TEST_CASE("judge: the way out of a live flow") {
   CHECK(without.no_route);
   CHECK(without.how == flow::RefuseHow::kNetworkUnreachable);
 
+  // A reject route is somebody's word, not a lost way.
+  for (const char* const kind : {"unreachable", "prohibit", "blackhole"}) {
+    CAPTURE(std::string{kind});
+    run((std::string{"ip route add "} + kind + " 198.51.100.0/24").c_str());
+    const auto rejected = rig.judge->judge(tuple, rig.now);
+    CHECK_FALSE(rejected.allow);
+    CHECK_FALSE(rejected.no_route);
+    run((std::string{"ip route del "} + kind + " 198.51.100.0/24").c_str());
+  }
   run("ip route add default via 192.0.2.254");
   CHECK(path() == sandbox::Path::kGood);
   // Rule Q remembers the address for host protection; packets to it do not arrive all the same.

@@ -151,6 +151,7 @@ TEST_CASE("fib: classes of destinations") {
   test::run("ip route add unreachable 203.0.113.64/28 && ip route add prohibit 203.0.113.80/28");
   test::run(
       "ip route add blackhole 203.0.113.96/28 && ip route add 203.0.113.112/28 via 192.0.2.254 mtu 1300");
+  test::run("ip route add unreachable 2001:db8:77::/48");
   monitor.drain(base::monotonic_now());
   struct Case {
     std::string_view destination;
@@ -165,6 +166,7 @@ TEST_CASE("fib: classes of destinations") {
       {"127.0.0.5", RouteType::kLocal, false, 0},
       {"192.0.2.255", RouteType::kBroadcast, false, 0},
       {"203.0.113.65", RouteType::kUnreachable, false, 0},
+      {"2001:db8:77::1", RouteType::kUnreachable, false, 0},
       {"203.0.113.81", RouteType::kProhibit, false, 0},
       {"203.0.113.97", RouteType::kBlackhole, false, 0},
       {"203.0.113.113", RouteType::kUnicast, false, 1300},
@@ -183,6 +185,12 @@ TEST_CASE("fib: classes of destinations") {
   }
   test::run("ip route del unreachable 203.0.113.64/28 && ip route del prohibit 203.0.113.80/28");
   test::run("ip route del blackhole 203.0.113.96/28 && ip route del 203.0.113.112/28");
+  test::run("ip route del unreachable 2001:db8:77::/48");
+  test::run("ip route del default via 192.0.2.254 && ip route del default via 2001:db8::fe");
+  monitor.drain(base::monotonic_now());
+  for (const auto* const nowhere : {"198.51.100.1", "2001:db8:1::1"})
+    CHECK(monitor.fib().lookup(ip(nowhere))->type == RouteType::kNone);
+  test::run("ip route add default via 192.0.2.254 && ip route add default via 2001:db8::fe");
 }
 
 TEST_CASE("fib: a cached answer lives until the next route event") {
