@@ -15,10 +15,12 @@ void print_usage() {
       "       traffic canary PORT [ADDRESS]      counts; prints JSON on SIGTERM or when stdin closes\n"
       "       traffic dns-server PORT A [AAAA]   answers every name with these addresses\n"
       "       traffic who-server PORT [ADDRESS]  tells whoever asks who it is; prints \"ready\"\n"
+      "       traffic stamper PORT              keeps a book of what arrives when; prints \"ready\"\n"
       "       traffic [--bind ADDRESS] [--timeout MS] COMMAND ...\n",
       stderr);
-  for (const auto list : {tcp_commands(), udp_commands(), path_commands(), refusal_commands(),
-                          bench_commands(), force_commands(), watch_commands(), who_commands()}) {
+  for (const auto list :
+       {tcp_commands(), udp_commands(), path_commands(), refusal_commands(), bench_commands(),
+        force_commands(), watch_commands(), who_commands(), hammer_commands()}) {
     for (const CommandEntry& entry : list) {
       std::fprintf(stderr, "         %s %s\n", std::string(entry.name).c_str(),
                    std::string(entry.usage).c_str());
@@ -27,8 +29,9 @@ void print_usage() {
 }
 
 int run_client(const Options& options, const std::string& name, std::span<const std::string> arguments) {
-  for (const auto list : {tcp_commands(), udp_commands(), path_commands(), refusal_commands(),
-                          bench_commands(), force_commands(), watch_commands(), who_commands()}) {
+  for (const auto list :
+       {tcp_commands(), udp_commands(), path_commands(), refusal_commands(), bench_commands(),
+        force_commands(), watch_commands(), who_commands(), hammer_commands()}) {
     for (const CommandEntry& entry : list) {
       if (entry.name == name && arguments.size() >= entry.least_arguments)
         return entry.run(options, arguments);
@@ -65,6 +68,7 @@ int main(int argc, char** argv) {
   if (name == "server" && !rest.empty()) return run_server(rest);
   if (name == "canary" && !rest.empty()) return run_canary(rest);
   if (name == "who-server" && !rest.empty()) return run_who_server(rest);
+  if (name == "stamper" && !rest.empty()) return run_stamper(rest);
   if (name == "dns-server" && rest.size() >= 2) return run_dns_server(rest);
   return run_client(options, name, rest);
 }

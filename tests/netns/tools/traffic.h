@@ -120,6 +120,7 @@ void set_timeout(int fd, int milliseconds);
 int run_server(std::span<const std::string> arguments);
 int run_canary(std::span<const std::string> arguments);
 int run_dns_server(std::span<const std::string> arguments);
+int run_stamper(std::span<const std::string> arguments);
 int run_who_server(std::span<const std::string> arguments);
 
 using Command = int (*)(const Options&, std::span<const std::string>);
@@ -137,5 +138,6 @@ std::span<const CommandEntry> bench_commands();
 std::span<const CommandEntry> force_commands();
 std::span<const CommandEntry> watch_commands();
 std::span<const CommandEntry> who_commands();
+std::span<const CommandEntry> hammer_commands();
 
 }  // namespace cordon::traffic
