@@ -126,9 +126,12 @@ TEST_CASE("policy: every shipped policy answers its cases") {
     cases.replace_extension(".cases");
     REQUIRE(std::filesystem::exists(cases));
     CHECK(run_cases(cases) >= 5);
+    const auto alone = load_shipped({entry.path().filename().string()});
+    REQUIRE(alone.policy.has_value());
+    CHECK(alone.policy->files()[0].tests.size() >= 5);
     ++policies;
   }
-  CHECK(policies == 6);
+  CHECK(policies == 7);
 }
 
 TEST_CASE("policy: policies/internet-only.yaml is the built-in") {
