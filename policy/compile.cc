@@ -93,6 +93,8 @@ class Compiler {
     reader_.value(root, "reload", parse_drain, out.reload.drain);
     out.reload.deny_on_error = reader_.choice(root, "on_reload_error", kOnReloadError) == 1;
     out.require_tenant_policy = reader_.choice(root, "require_tenant_policy", kFalseOrTrue) == 1;
+    if (const Node* node = NodeReader::find(root, "require_tenant_policy"); node != nullptr && node->quoted)
+      reader_.fail(Code::kBadChoice, *node, "require_tenant_policy must be false or true without quotes");
   }
 
   std::string tenant(const Node& map) {

@@ -110,7 +110,7 @@ class TestCompiler {
     if (std::ranges::find(rules, node.text, &Rule::name) != rules.end() || reader_.is_full()) return;
     std::vector<std::string_view> names;
     for (const Rule& one : rules) names.emplace_back(one.name);
-    reader_.fail(Code::kBadTest, node,
+    reader_.fail(Code::kUnknownRule, node,
                  "no rule " + quote(node.text) + " in " +
                      (out.direction == Direction::kEgress ? "\"egress\"" : "\"ingress\"") +
                      did_you_mean(node.text, names));

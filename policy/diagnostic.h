@@ -42,8 +42,9 @@ enum class Code : std::uint16_t {
   kBadTime = 219,       // until, expires
   kBadInterface = 220,  // host: uplinks
   kTenantPolicyRequired = 221,
-  kBadTest = 222,   // a test that asks nothing, or names a rule that is not there
-  kShadowed = 301,  // warnings from here
+  kBadTest = 222,      // a test that asks nothing, or too much
+  kUnknownRule = 223,  // in a test
+  kShadowed = 301,     // warnings from here
   kNeverReached = 302,
   kLooserLimit = 303,
   kPast = 304,  // until, expires
