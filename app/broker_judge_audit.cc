@@ -20,14 +20,29 @@ policy::Reason reason_of(sandbox::Limit limit) {
   return policy::Reason::kLimitConnections;
 }
 
-std::string_view name_of(sandbox::control::LoadCause cause) {
+policy::Cause cause_of(sandbox::control::LoadCause cause) {
   switch (cause) {
-    case sandbox::control::LoadCause::kStart: return "start";
-    case sandbox::control::LoadCause::kSignal: return "signal";
-    case sandbox::control::LoadCause::kWatch: return "watch";
-    case sandbox::control::LoadCause::kControl: return "control";
+    case sandbox::control::LoadCause::kStart: return policy::Cause::kStart;
+    case sandbox::control::LoadCause::kSignal: return policy::Cause::kSignal;
+    case sandbox::control::LoadCause::kWatch: return policy::Cause::kWatch;
+    case sandbox::control::LoadCause::kControl: return policy::Cause::kControl;
   }
-  return "start";
+  return policy::Cause::kStart;
+}
+
+// Why a flow that was allowed is not any more, by the reason it would be denied for.
+policy::Cause cause_of(sandbox::Cut why, policy::Reason reason) {
+  switch (why) {
+    case sandbox::Cut::kBecameLocal: return policy::Cause::kHostChanged;
+    case sandbox::Cut::kPathLost: return policy::Cause::kPath;
+    case sandbox::Cut::kOperator: return policy::Cause::kOperator;
+    case sandbox::Cut::kLimit: return policy::Cause::kLimit;
+    case sandbox::Cut::kVerdict:
+    case sandbox::Cut::kMoved:
+    case sandbox::Cut::kTranslatorGone: break;
+  }
+  if (policy::is_limit(reason)) return policy::Cause::kLimit;
+  return reason == policy::Reason::kExpired ? policy::Cause::kExpired : policy::Cause::kHostChanged;
 }
 
 }  // namespace
@@ -113,8 +128,14 @@ void BrokerJudge::on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& 
     decision.allow = false;
     decision.reason = policy::Reason::kRouteBlocked;
   }
+  // Nothing denies it; whoever killed it does.
+  if (why == sandbox::Cut::kOperator) {
+    decision.allow = false;
+    decision.reason = policy::Reason::kPolicyChanged;
+  }
   const auto action = granted ? policy::AuditAction::kFlowRevoked : policy::AuditAction::kFlowDenied;
   auto event = event_for(action, flow.tuple, decision);
+  if (granted) event.cause = cause_of(why, decision.reason);
   if (flow.dialed != flow.tuple.remote) event.dialed = flow.dialed;
   if (granted) event.duration = now - flow.started;
   record(event, now);
@@ -157,12 +178,12 @@ void BrokerJudge::on_spoof(const flow::SpoofReport& report, base::Instant now) {
 void BrokerJudge::note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now) {
   const std::string message = "cordon " CORDON_VERSION ": this policy is in force; backstop: " +
                               std::string{to_string(backstop_.state())};
-  record({.action = policy::AuditAction::kPolicyLoaded, .cause = name_of(cause), .message = message}, now);
+  record({.action = policy::AuditAction::kPolicyLoaded, .cause = cause_of(cause), .message = message}, now);
 }
 
 void BrokerJudge::note_policy_rejected(sandbox::control::LoadCause cause, std::string_view why,
                                        base::Instant now) {
-  record({.action = policy::AuditAction::kPolicyRejected, .cause = name_of(cause), .message = why}, now);
+  record({.action = policy::AuditAction::kPolicyRejected, .cause = cause_of(cause), .message = why}, now);
 }
 
 void BrokerJudge::record_backstop(base::Instant now) {

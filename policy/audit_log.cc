@@ -1,38 +1,17 @@
 #include "policy/audit_log.h"
 
-#include <poll.h>
-#include <unistd.h>
-
-#include <cerrno>
-
 namespace cordon::policy {
 namespace {
-
-// A pipe that polls writable takes PIPE_BUF bytes without blocking; a record is far shorter.
-bool would_block(int fd) {
-  pollfd entry{.fd = fd, .events = POLLOUT, .revents = 0};
-  return ::poll(&entry, 1, 0) == 0;
-}
-
-// Bytes taken; 0 when none, whatever the reason.
-std::size_t write_some(int fd, std::string_view text) {
-  if (would_block(fd)) return 0;
-  for (;;) {
-    const auto wrote = ::write(fd, text.data(), text.size());
-    if (wrote >= 0) return static_cast<std::size_t>(wrote);
-    if (errno != EINTR) return 0;
-  }
-}
 
 // Events that come one by one by their nature are written as they are.
 bool is_aggregated(const AuditEvent& event) {
   switch (event.action) {
     case AuditAction::kFlowDenied:
     case AuditAction::kFlowAllowed:
-    case AuditAction::kPacketDenied:
+    case AuditAction::kFlowEnded:
     case AuditAction::kFlowRevoked:
     case AuditAction::kHostExposure: return event.tuple.has_value();
-    case AuditAction::kFlowEnded:
+    case AuditAction::kPacketDenied: return true;
     case AuditAction::kPolicyLoaded:
     case AuditAction::kPolicyRejected:
     case AuditAction::kHostStateChanged:
@@ -44,23 +23,6 @@ bool is_aggregated(const AuditEvent& event) {
 
 }  // namespace
 
-bool AuditSink::flush_rest() {
-  if (rest_.empty()) return true;
-  rest_.erase(0, write_some(fd_, rest_));
-  return rest_.empty();
-}
-
-bool AuditSink::write_line(std::string_view line) {
-  if (!flush_rest()) return false;
-  std::string text{line};
-  text += '\n';
-  const auto wrote = write_some(fd_, text);
-  if (wrote == 0) return false;
-  rest_ = text.substr(wrote);
-  (void)flush_rest();
-  return true;
-}
-
 // FNV-1a. The table is bounded and its chains with it; a guest that makes keys collide slows only its own
 // records.
 std::size_t AuditLog::KindHash::operator()(const Kind& kind) const {
@@ -71,7 +33,7 @@ std::size_t AuditLog::KindHash::operator()(const Kind& kind) const {
   mix(static_cast<std::uint64_t>(kind.action) << 8U | static_cast<std::uint64_t>(kind.reason));
   mix(static_cast<std::uint16_t>(kind.rule));
   mix(static_cast<std::uint16_t>(kind.layer));
-  mix(static_cast<std::uint64_t>(kind.protocol));
+  mix(static_cast<std::uint64_t>(kind.protocol) << 8U | kind.detail);
   return hash;
 }
 
@@ -95,33 +57,75 @@ void AuditLog::count(const AuditEvent& event) {
                       event.count);
 }
 
+void AuditLog::set_sink(base::Fd fd, base::Instant now, WallTime wall) {
+  if (const auto lost = sink_.replace(std::move(fd)); lost != 0) {
+    --counters_.records_written;
+    lose(lost, now);
+  }
+  if (lost_ == 0) return;
+  report_lost_at_ = now;
+  tick(now, wall);
+}
+
 void AuditLog::record(const AuditEvent& event, base::Instant now, WallTime wall) {
   count(event);
+  if (sink_.kind() == SinkKind::kNone) return;
   tick(now, wall);
   if (!is_aggregated(event)) return write(make_record(identity_, *policy_, event), now, wall);
-  const bool inbound = event.decision.direction == Direction::kIngress;
-  // Of a spoofed packet the address it claims is what matters, wherever it was going.
-  const bool spoof = event.decision.reason == Reason::kSourceSpoof;
-  const net::Port service = inbound ? event.tuple->guest.port : event.tuple->remote.port;
-  const Kind kind{.action = event.action,
-                  .direction = event.decision.direction,
-                  .reason = event.decision.reason,
-                  .layer = event.decision.layer,
-                  .rule = event.decision.rule,
-                  .protocol = event.tuple->protocol,
-                  .remote = spoof ? net::Endpoint{event.tuple->guest.address, {}}
-                                  : net::Endpoint{event.tuple->remote.address, service}};
-  if (const auto found = windows_.find(kind); found != windows_.end()) {
-    Window& window = found->second;
-    // Building a record costs; a flood repeats itself, so only the first of the held ones is kept.
-    if (window.held == 0) window.last = make_record(identity_, *policy_, event);
-    window.held += event.count;
-    return;
+  Kind kind = kind_of(event);
+  auto found = windows_.find(kind);
+  if (found == windows_.end() && windows_.size() >= kMaxKinds) {
+    kind.wide = true;
+    kind.remote = {};
+    found = windows_.find(kind);
   }
-  if (windows_.size() >= kMaxKinds) return lose(event.count, now);
+  if (found != windows_.end()) return hold(found->second, event, kind.wide);
+  if (windows_.size() >= kMaxKinds + kMaxWideKinds) return lose(event.count, now);
   windows_.emplace(kind, Window{});
   due_.push_back({now + kWindow, kind});
-  write(make_record(identity_, *policy_, event), now, wall);
+  AuditRecord record = make_record(identity_, *policy_, event);
+  record.wide = kind.wide;
+  write(std::move(record), now, wall);
+}
+
+AuditLog::Kind AuditLog::kind_of(const AuditEvent& event) const {
+  Kind kind{.action = event.action,
+            .direction = event.decision.direction,
+            .reason = event.decision.reason,
+            .layer = event.decision.layer,
+            .rule = event.decision.rule,
+            .generation = event.policy != nullptr ? event.policy->generation() : policy_->generation(),
+            .protocol = event.tuple ? event.tuple->protocol : flow::Protocol::kTcp,
+            .cause = event.cause,
+            .detail = event.end ? static_cast<std::uint8_t>(*event.end) : event.ip_protocol.value_or(0),
+            .wide = false,
+            .remote = {}};
+  if (!event.tuple) return kind;
+  // Of a spoofed packet the address it claims is what matters, wherever it was going.
+  if (event.decision.reason == Reason::kSourceSpoof) {
+    kind.remote = {event.tuple->guest.address, {}};
+    return kind;
+  }
+  const bool inbound = event.decision.direction == Direction::kIngress;
+  kind.remote = {event.tuple->remote.address, inbound ? event.tuple->guest.port : event.tuple->remote.port};
+  return kind;
+}
+
+// Building a record costs; a flood repeats itself, so only the first of the held ones is kept.
+void AuditLog::hold(Window& window, const AuditEvent& event, bool wide) {
+  if (window.held == 0) {
+    window.first = make_record(identity_, *policy_, event);
+    window.first.wide = wide;
+  } else {
+    AuditEvent& sum = window.first.event;
+    if (sum.volumes && event.volumes) {
+      sum.volumes->bytes_from_guest += event.volumes->bytes_from_guest;
+      sum.volumes->bytes_to_guest += event.volumes->bytes_to_guest;
+      sum.volumes->datagrams_from_guest += event.volumes->datagrams_from_guest;
+    }
+    if (sum.duration && event.duration) *sum.duration += *event.duration;
+  }
+  window.held += event.count;
 }
 
 void AuditLog::tick(base::Instant now, WallTime wall) {
@@ -133,7 +137,7 @@ void AuditLog::tick(base::Instant now, WallTime wall) {
       windows_.erase(found);
       continue;
     }
-    AuditRecord summary = std::move(found->second.last);
+    AuditRecord summary = std::move(found->second.first);
     summary.event.count = found->second.held;
     found->second = Window{};
     due_.push_back({now + kWindow, kind});
@@ -154,7 +158,7 @@ void AuditLog::finish(base::Instant now, WallTime wall) {
     const auto found = windows_.find(due_.front().kind);
     due_.pop_front();
     if (found->second.held != 0) {
-      AuditRecord summary = std::move(found->second.last);
+      AuditRecord summary = std::move(found->second.first);
       summary.event.count = found->second.held;
       write(std::move(summary), now, wall);
     }
@@ -173,7 +177,7 @@ void AuditLog::write(AuditRecord record, base::Instant now, WallTime wall) {
   record.time = wall;
   record.sequence = ++sequence_;
   record.dropped = is_report ? 0 : lost_;
-  if (sink_.write_line(to_json(record))) {
+  if (sink_.write(record, to_json(record))) {
     ++counters_.records_written;
     lost_ = 0;
     report_lost_at_ = base::Instant::never();

@@ -2,7 +2,9 @@
 //
 // One AuditLog per guest. The first event of a kind (action, rule, reason, protocol, destination, port) is
 // written at once; the same again within 10 s is only counted, and one summary with event.count follows when
-// the 10 s are over. The table of kinds is bounded; what does not fit is lost, counted, and the loss is
+// the 10 s are over. The table of kinds is bounded: when it is full, as by a port scan, further kinds are
+// told apart no longer by their ends but by rule, reason and protocol alone ("wide"), so that every event is
+// still in the count of some record. What does not even fit there is lost, counted, and the loss is
 // reported. Counters per reason are exact whatever becomes of the lines. A sink that takes nothing (disk
 // full, reader gone, pipe full) loses records, never blocks and never stops a decision.
 #pragma once
@@ -14,32 +16,27 @@
 
 #include "core/base/time.h"
 #include "policy/audit_record.h"
+#include "policy/audit_sink.h"
 #include "policy/flow_counters.h"
 
 namespace cordon::policy {
-
-// Whole lines to an fd that the caller owns. A line the fd took only in part is finished before the next one.
-class AuditSink {
- public:
-  explicit AuditSink(int fd) : fd_(fd) {}
-  // False: the line is lost.
-  [[nodiscard]] bool write_line(std::string_view line);
-
- private:
-  [[nodiscard]] bool flush_rest();
-  int fd_;
-  std::string rest_;
-};
 
 class AuditLog {
  public:
   static constexpr base::Duration kWindow = base::Duration{10'000'000'000};
   static constexpr std::size_t kMaxKinds = 1024;
+  static constexpr std::size_t kMaxWideKinds = 512;  // beside them
 
-  AuditLog(AuditIdentity identity, int fd, std::shared_ptr<const PolicySet> policy)
-      : identity_(std::move(identity)), sink_(fd), policy_(std::move(policy)) {}
+  // `fd` stays the caller's and must outlive the log, unless set_sink() replaces it.
+  AuditLog(AuditIdentity identity, int fd, std::shared_ptr<const PolicySet> policy,
+           SinkKind kind = SinkKind::kLines)
+      : identity_(std::move(identity)), sink_(kind, fd), policy_(std::move(policy)) {}
 
   void set_policy(std::shared_ptr<const PolicySet> policy);
+  // The log was rotated, or its receiver is back. What was lost meanwhile is told there first.
+  void set_sink(base::Fd fd, base::Instant now, WallTime wall);
+  // Only another sink helps.
+  [[nodiscard]] bool sink_is_broken() const { return sink_.broken(); }
   // Counted, and no record: what a rule's `log` leaves out.
   void count(const AuditEvent& event);
   void record(const AuditEvent& event, base::Instant now, WallTime wall);
@@ -67,7 +64,11 @@ class AuditLog {
     Reason reason;
     std::int16_t layer;
     std::int16_t rule;
+    std::uint64_t generation;  // of the policy that layer and rule are of
     flow::Protocol protocol;
+    Cause cause;
+    std::uint8_t detail;  // how a flow ended; a packet's protocol
+    bool wide;            // of any remote end: the table was full
     // With the service's port: inbound the guest's, as a peer's own is new each time. Of a spoofed packet the
     // source instead, without port.
     net::Endpoint remote;
@@ -77,7 +78,7 @@ class AuditLog {
     std::size_t operator()(const Kind& kind) const;
   };
   struct Window {
-    AuditRecord last;  // newest event of the kind, for the summary
+    AuditRecord first;  // of the events held, with the sums of all
     std::uint64_t held = 0;
   };
   struct Due {
@@ -85,6 +86,8 @@ class AuditLog {
     Kind kind;
   };
 
+  [[nodiscard]] Kind kind_of(const AuditEvent& event) const;
+  void hold(Window& window, const AuditEvent& event, bool wide);
   void write(AuditRecord record, base::Instant now, WallTime wall);
   void report_lost(base::Instant now, WallTime wall);
   void lose(std::uint64_t count, base::Instant now);

@@ -72,11 +72,6 @@ bool is_about_a_flow(AuditAction action) {
   return false;
 }
 
-bool is_limit(Reason reason) {
-  return reason == Reason::kLimitConnections || reason == Reason::kLimitNew || reason == Reason::kLimitRate ||
-         reason == Reason::kLimitBytes;
-}
-
 std::string_view verdict(const AuditEvent& event) {
   return is_about_a_flow(event.action) ? to_string(verdict_of(event)) : std::string_view{};
 }
@@ -116,33 +111,51 @@ void put_policy(JsonLine& line, const AuditRecord& record) {
             std::vector<std::string_view>(record.would_deny.begin(), record.would_deny.end()));
 }
 
-void put_flow(JsonLine& line, const AuditRecord& record) {
+void put_ends(JsonLine& line, const AuditRecord& record) {
   const AuditEvent& event = record.event;
-  if (!event.tuple) return;
   const flow::Tuple& tuple = *event.tuple;
-  const bool echo = tuple.protocol == flow::Protocol::kIcmpEcho;
+  const bool portless = tuple.protocol == flow::Protocol::kIcmpEcho || event.ip_protocol;
   const auto port = [&](std::string_view key, net::Port number) {
-    echo ? line.null(key) : line.number(key, number.number());
+    portless || record.wide ? line.null(key) : line.number(key, number.number());
+  };
+  const auto address = [&](std::string_view key, const net::IpAddress& value) {
+    record.wide ? line.null(key) : line.text(key, net::to_string(value));
   };
   const bool inbound = event.decision.direction == Direction::kIngress;
   const net::Endpoint& source = inbound ? tuple.remote : tuple.guest;
   const net::Endpoint& destination = inbound ? tuple.guest : tuple.remote;
-  line.text(inbound ? "sandbox.src_class" : "sandbox.dst_class", to_string(event.decision.dst_class));
-  line.text("sandbox.fib.type", to_string(event.facts.fib));
-  line.text_or_null("sandbox.fib.oif", record.oif_name);
-  line.text("network.direction", inbound ? "inbound" : "outbound");
-  line.text("network.type", tuple.remote.address.is_v6() ? "ipv6" : "ipv4");
-  line.text("network.transport", transport(tuple));
-  line.text("network.community_id", community_id(tuple));
-  line.text("source.ip", net::to_string(source.address));
+  address("source.ip", source.address);
   line.text_or_null("source.mac", event.source_mac ? ecs_mac(*event.source_mac) : "");
   port("source.port", source.port);
-  line.text("destination.ip", net::to_string(destination.address));
+  address("destination.ip", destination.address);
   port("destination.port", destination.port);
   line.null("destination.domain");
   line.list("sandbox.names", std::vector<std::string_view>{});
-  line.text_or_null("sandbox.dialed", event.dialed ? net::to_string(*event.dialed) : "");
+  line.text_or_null("sandbox.dialed", event.dialed && !record.wide ? net::to_string(*event.dialed) : "");
   line.null("tls.client.server_name");
+}
+
+void put_flow(JsonLine& line, const AuditRecord& record) {
+  const AuditEvent& event = record.event;
+  if (!event.tuple) return;
+  const flow::Tuple& tuple = *event.tuple;
+  const bool inbound = event.decision.direction == Direction::kIngress;
+  if (record.wide) {
+    line.text("sandbox.summary", "ends");
+  } else {
+    line.text(inbound ? "sandbox.src_class" : "sandbox.dst_class", to_string(event.decision.dst_class));
+    line.text("sandbox.fib.type", to_string(event.facts.fib));
+    line.text_or_null("sandbox.fib.oif", record.oif_name);
+  }
+  line.text("network.direction", inbound ? "inbound" : "outbound");
+  line.text("network.type", tuple.remote.address.is_v6() ? "ipv6" : "ipv4");
+  if (event.ip_protocol) {
+    line.text("network.iana_number", std::to_string(*event.ip_protocol));
+  } else {
+    line.text("network.transport", transport(tuple));
+    line.text_or_null("network.community_id", record.wide ? "" : community_id(tuple));
+  }
+  put_ends(line, record);
 }
 
 void put_end(JsonLine& line, const AuditEvent& event) {
@@ -172,6 +185,28 @@ std::string_view to_string(AuditAction action) {
     case AuditAction::kAuditDropped: return "audit-dropped";
   }
   return "engine-failed";
+}
+
+bool is_limit(Reason reason) {
+  return reason == Reason::kLimitConnections || reason == Reason::kLimitNew || reason == Reason::kLimitRate ||
+         reason == Reason::kLimitBytes;
+}
+
+std::string_view to_string(Cause cause) {
+  switch (cause) {
+    case Cause::kNone: return "";
+    case Cause::kPolicyChanged: return "policy-changed";
+    case Cause::kHostChanged: return "host-changed";
+    case Cause::kExpired: return "expired";
+    case Cause::kLimit: return "limit";
+    case Cause::kOperator: return "operator";
+    case Cause::kPath: return "path";
+    case Cause::kStart: return "start";
+    case Cause::kSignal: return "signal";
+    case Cause::kWatch: return "watch";
+    case Cause::kControl: return "control";
+  }
+  return "";
 }
 
 std::string_view to_string(FibType fib) {
@@ -213,16 +248,16 @@ AuditRecord make_record(const AuditIdentity& identity, const PolicySet& now, con
   const PolicySet& policy = event.policy != nullptr ? *event.policy : now;
   AuditRecord record{.event = event,
                      .oif_name = std::string{event.oif_name},
-                     .cause = std::string{event.cause},
                      .message = std::string{event.message},
                      .guest = identity.guest,
                      .tenant = identity.tenant,
                      .policy_hash = policy.hash(),
                      .policy_generation = policy.generation()};
   record.event.oif_name = {};
-  record.event.cause = {};
   record.event.message = {};
   record.event.policy = nullptr;
+  record.event.host = nullptr;
+  if (event.host != nullptr) record.host = *event.host;
   const auto files = policy.files();
   if (files.empty()) return record;
   if (record.tenant.empty()) record.tenant = files.front().tenant;
@@ -263,10 +298,18 @@ std::string to_json(const AuditRecord& record) {
   put_policy(line, record);
   put_flow(line, record);
   put_end(line, event);
-  if (!record.cause.empty()) line.text("sandbox.cause", record.cause);
-  if (!record.files.empty())
-    line.list("sandbox.policy.files",
-              std::vector<std::string_view>(record.files.begin(), record.files.end()));
+  if (event.cause != Cause::kNone) line.text("sandbox.cause", to_string(event.cause));
+  const auto list = [&line](std::string_view key, const std::vector<std::string>& texts) {
+    if (!texts.empty()) line.list(key, std::vector<std::string_view>(texts.begin(), texts.end()));
+  };
+  list("sandbox.policy.files", record.files);
+  if (record.host) {
+    list("sandbox.host.addresses_gained", record.host->addresses_gained);
+    list("sandbox.host.addresses_lost", record.host->addresses_lost);
+    list("sandbox.host.links_gained", record.host->links_gained);
+    list("sandbox.host.links_lost", record.host->links_lost);
+    list("sandbox.host.uplinks", record.host->uplinks);
+  }
   if (record.dropped != 0) line.number("sandbox.audit.dropped", record.dropped);
   if (!record.message.empty()) line.text("message", record.message);
   return line.take();

@@ -34,6 +34,29 @@ enum class AuditAction : std::uint8_t {
 [[nodiscard]] std::string_view to_string(AuditAction action);
 [[nodiscard]] std::string_view to_string(FibType fib);
 
+// What set it off, `sandbox.cause`.
+enum class Cause : std::uint8_t {
+  kNone,
+  // Of a revoked flow:
+  kPolicyChanged,
+  kHostChanged,
+  kExpired,
+  kLimit,
+  kOperator,
+  kPath,
+  // Of policy files that were loaded or rejected:
+  kStart,
+  kSignal,
+  kWatch,
+  kControl
+};
+[[nodiscard]] std::string_view to_string(Cause cause);
+
+// What the host has now and had not before, or the other way round; for host-state-changed.
+struct HostChanges {
+  std::vector<std::string> addresses_gained, addresses_lost, links_gained, links_lost, uplinks;
+};
+
 // What the broker hands over. Borrowed strings only need to live through the call.
 struct AuditEvent {
   AuditAction action = AuditAction::kFlowDenied;
@@ -46,17 +69,19 @@ struct AuditEvent {
   std::optional<flow::EndReason> end;
   std::optional<flow::Volumes> volumes;
   std::optional<base::Duration> duration;
-  // What set it off, `sandbox.cause`. Of a revoked flow: policy-changed, host-changed, expired, limit,
-  // operator, path; of policy files: start, signal, watch, control.
-  std::string_view cause;
+  std::optional<std::uint8_t> ip_protocol;  // of a packet whose protocol is not carried
+  Cause cause = Cause::kNone;
   std::string_view message;  // for people: why a policy was rejected, which process died
   // The policy that the decision's layer and rule are indexes of; null: the log's own of now.
   const PolicySet* policy = nullptr;
+  const HostChanges* host = nullptr;
   std::uint64_t count = 1;
 };
 
 // Of an event about a flow or a packet.
 [[nodiscard]] FlowVerdict verdict_of(const AuditEvent& event);
+
+[[nodiscard]] bool is_limit(Reason reason);
 
 // Which records an admitted flow gets: the most that a rule that admitted it asks for, over all files.
 [[nodiscard]] LogMode log_mode(const PolicySet& policy, const Decision& decision);
@@ -72,9 +97,9 @@ struct AuditRecord {
   WallTime time;
   std::uint64_t sequence = 0;
   std::uint64_t dropped = 0;  // events lost since the record before
-  AuditEvent event;           // its views and its policy are empty; the strings are below
+  AuditEvent event;           // its views and pointers are empty; what they meant is below
+  bool wide = false;          // stands for events of many ends, so none is told
   std::string oif_name;
-  std::string cause;
   std::string message;
   std::string guest;
   std::string tenant;
@@ -83,6 +108,7 @@ struct AuditRecord {
   std::string rule_at;  // "FILE:LINE"
   std::vector<std::string> would_deny;
   std::vector<std::string> files;  // of policy-loaded: their paths
+  std::optional<HostChanges> host;
   std::string policy_hash;
   std::uint64_t policy_generation = 0;
 };
