@@ -14,14 +14,14 @@ constexpr std::uint32_t kReportBytes = 256 * 1024;  // of a datagram flow under 
 }  // namespace
 
 BrokerJudge::BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::PolicySet> policy,
-                         netlink::Monitor monitor, int audit_fd)
+                         netlink::Monitor monitor, int audit_fd, policy::SinkKind sink)
     : sources_(guest),
       has_policy_(policy != nullptr),
       policy_(policy != nullptr ? std::move(policy) : std::make_shared<const policy::PolicySet>()),
       monitor_(std::move(monitor)),
       live_(monitor_),
       view_(live_, guest.families()),
-      audit_({.guest = guest.name, .tenant = {}}, audit_fd, policy_),
+      audit_({.guest = guest.name, .tenant = {}}, audit_fd, policy_, sink),
       limits_(*policy_) {}
 
 sandbox::HostChange BrokerJudge::drain(base::Instant now) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,7 +28,7 @@ class BrokerJudge final : public sandbox::Judge {
  public:
   // Without a policy everything is denied until load_policy().
   BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::PolicySet> policy,
-              netlink::Monitor monitor, int audit_fd);
+              netlink::Monitor monitor, int audit_fd, policy::SinkKind sink = policy::SinkKind::kLines);
 
   [[nodiscard]] int poll_fd() const override { return monitor_.poll_fd(); }
   sandbox::HostChange drain(base::Instant now) override;
@@ -67,6 +68,9 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] base::Instant tick_due() const override;
   // The translators' totals, indexed by plane::Counter.
   [[nodiscard]] const sandbox::CounterValues& counters() const { return counters_; }
+  void set_audit_sink(base::Fd fd) override;
+  // Called when the log's receiver is gone and only the launcher can open another.
+  void on_sink_broken(std::function<void()> ask) { ask_for_sink_ = std::move(ask); }
   // The log's: exact counts, by reason and by rule.
   [[nodiscard]] const policy::AuditLog::Counters& audit_counters() const { return audit_.counters(); }
   // After the log was told the new policy: the record that says what is in force. Also the first of a start.
@@ -105,6 +109,9 @@ class BrokerJudge final : public sandbox::Judge {
   std::uint32_t epoch_ = 1;
   bool ping_hint_given_ = false;
   bool loss_told_ = false;
+  std::uint64_t losses_told_ = 0;
+  std::function<void()> ask_for_sink_;
+  base::Instant sink_due_;  // not before then is another sink asked for
 };
 
 }  // namespace cordon::app

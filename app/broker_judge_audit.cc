@@ -10,6 +10,8 @@
 namespace cordon::app {
 namespace {
 
+constexpr base::Duration kAskForSink = std::chrono::seconds{1};
+
 policy::Reason reason_of(sandbox::Limit limit) {
   switch (limit) {
     case sandbox::Limit::kNewFlows: return policy::Reason::kLimitNew;
@@ -61,14 +63,26 @@ policy::AuditEvent BrokerJudge::event_for(policy::AuditAction action, const flow
 
 void BrokerJudge::record(const policy::AuditEvent& event, base::Instant now) {
   audit_.record(event, now, base::wall_now());
-  if (loss_told_ || audit_.counters().events_lost == 0) return;
+  if (audit_.sink_is_broken() && now >= sink_due_ && ask_for_sink_) {
+    sink_due_ = now + kAskForSink;
+    ask_for_sink_();
+  }
+  if (loss_told_ || audit_.counters().events_lost == losses_told_) return;
   pollfd user{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
   if (::poll(&user, 1, 0) != 1) return;  // stderr may be the sink that takes nothing: never wait for it
   loss_told_ = true;
+  losses_told_ = audit_.counters().events_lost;
   std::fputs(
       "cordon: audit log: records are lost (disk full, or nobody reads them?); decisions go on, and the next "
       "record tells how many\n",
       stderr);
+}
+
+// A loss after this one is worth another line.
+void BrokerJudge::set_audit_sink(base::Fd fd) {
+  loss_told_ = false;
+  losses_told_ = audit_.counters().events_lost;
+  audit_.set_sink(std::move(fd), base::monotonic_now(), base::wall_now());
 }
 
 void BrokerJudge::on_denied(const flow::Tuple& tuple, const sandbox::Verdict& verdict, base::Instant now) {

@@ -52,7 +52,8 @@ void print_counters(const sandbox::CounterValues& values) {
 base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<base::Fd> inherited,
                                          std::shared_ptr<const policy::PolicySet> policy) {
   auto monitor = CORDON_TRY(netlink::Monitor::open(base::monotonic_now()));
-  BrokerJudge judge{options.guest, std::move(policy), std::move(monitor), sandbox::control::kSecondFd};
+  BrokerJudge judge{options.guest, std::move(policy), std::move(monitor), sandbox::control::kSecondFd,
+                    options.audit.kind()};
   if (options.verbosity == Verbosity::kQuiet) judge.be_quiet();
 
   sandbox::BrokerOptions limits;
@@ -62,6 +63,7 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
   limits.max_slots = std::max(limits.max_slots, limits.max_flows);
   const unsigned descriptors = CORDON_TRY(raise_descriptor_limit(limits.max_flows, listeners_of(options)));
   sandbox::Broker broker{limits, judge, base::Fd{sandbox::control::kControlFd}};
+  judge.on_sink_broken([&broker] { broker.ask_launcher(sandbox::control::ReopenAudit{}); });
   if (!options.forwards.empty()) {
     auto published = CORDON_TRY(open_published(options, std::move(inherited)));
     broker.publish(std::move(published.options), std::move(published.listeners));

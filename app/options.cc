@@ -32,7 +32,8 @@ attach gives an existing network namespace the same, until it ends or cordon is 
 
 Policy and records
   --policy FILE          policy file; repeat it: every file must allow (default: internet only)
-  --audit-log FILE       append one JSON line for each refusal; "stderr" writes them there
+  --audit-log FILE       append one JSON line for each refusal and what else rules log; or "stderr",
+                         "journald", "syslog", "none"
   --name NAME            the guest's name in audit records (default: guest)
 
 The guest's network
@@ -190,10 +191,7 @@ std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& opt
                    ": give the name of a file; it is read by a process that has none of the caller's "
                    "descriptors");
   }
-  if (raw.audit_log == "stderr")
-    options.audit_target = AuditTarget::kStderr;
-  else if (!raw.audit_log.empty())
-    options.audit_target = AuditTarget::kFile, options.audit_path = raw.audit_log;
+  options.audit = parse_audit_log(raw.audit_log);
   options.max_flows = kDefaultMaxFlows;
   if (!raw.max_flows.empty()) {
     const auto flows = number_in("--max-flows", raw.max_flows, 16, 65536);

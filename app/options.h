@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "app/options_audit.h"
 #include "core/lan/services.h"
 #include "core/link/fault_link.h"
 #include "core/net/ip_address.h"
@@ -67,7 +68,6 @@ struct Features {
 };
 
 enum class Isolation : std::uint8_t { kBest, kStrict };
-enum class AuditTarget : std::uint8_t { kNone, kStderr, kFile };
 enum class Verbosity : std::uint8_t { kQuiet, kNormal, kVerbose };
 
 // The network namespace that `cordon attach` serves: of a process, or at a path.
@@ -83,8 +83,7 @@ struct RunOptions {
   std::optional<int> ready_fd;            // told when traffic can flow; the launcher's business alone
   std::string pid_file;                   // "": none
   std::vector<std::string> policy_files;  // --policy, in order
-  AuditTarget audit_target = AuditTarget::kNone;
-  std::string audit_path;  // for kFile
+  AuditChoice audit;                      // --audit-log
   GuestPlan guest;
   std::vector<sandbox::ForwardRule> forwards;  // no two of them overlap
   // --host-addressing: `guest` is not final yet; the launcher replaces the option by what it found

@@ -1,20 +1,18 @@
 #include "app/run.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <optional>
 
 #include "app/announce.h"
 #include "app/attach_guest.h"
+#include "app/audit_open.h"
 #include "app/guest_child.h"
+#include "app/launcher_audit.h"
 #include "app/policy_loader.h"
 #include "app/publish.h"
-#include "policy/audit_log.h"
-#include "policy/builtin.h"
 #include "policy/load.h"
 #include "sandbox/launcher.h"
 
@@ -22,59 +20,6 @@ namespace cordon::app {
 namespace {
 
 constexpr int kOwnFailure = 125;
-
-base::Result<base::Fd> open_audit(const RunOptions& options) {
-  switch (options.audit_target) {
-    case AuditTarget::kNone: return base::Fd{};
-    case AuditTarget::kStderr: {
-      base::Fd copy{::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)};
-      if (!copy) return base::fail_errno("--audit-log stderr", "stderr is closed");
-      return copy;
-    }
-    case AuditTarget::kFile: break;
-  }
-  base::Fd file{
-      ::open(options.audit_path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600)};
-  if (!file) return base::fail_errno("--audit-log", options.audit_path);
-  return file;
-}
-
-// The launcher's own records: a process of ours died. Everything else is the broker's.
-class LauncherAudit {
- public:
-  LauncherAudit(const RunOptions& options, const base::Fd& audit) {
-    if (!audit) return;
-    fd_ = base::Fd{::fcntl(audit.get(), F_DUPFD_CLOEXEC, 3)};
-    log_.emplace(policy::AuditIdentity{options.guest.name, {}}, fd_.get(),
-                 std::make_shared<const policy::PolicySet>(policy::builtin_deny()));
-  }
-  void note(const sandbox::LauncherEvent& event) {
-    if (!log_) return;
-    policy::AuditEvent record;
-    record.action = policy::AuditAction::kEngineFailed;
-    const std::string message = text(event);
-    record.message = message;
-    const auto wall =
-        std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
-    log_->record(record, base::monotonic_now(), wall);
-  }
-
- private:
-  static std::string text(const sandbox::LauncherEvent& event) {
-    switch (event.kind) {
-      case sandbox::LauncherEvent::Kind::kTranslatorRestarted: return "translator restarted: " + event.detail;
-      case sandbox::LauncherEvent::Kind::kTranslatorGivenUp:
-        return "translator given up, no network any more: " + event.detail;
-      case sandbox::LauncherEvent::Kind::kBrokerDied:
-        return "broker ended, no network any more: " + event.detail;
-      case sandbox::LauncherEvent::Kind::kInterfaceGone:
-        return "interface gone, no network any more: " + event.detail;
-    }
-    return event.detail;
-  }
-  base::Fd fd_;
-  std::optional<policy::AuditLog> log_;
-};
 
 class CommandGuest final : public sandbox::GuestStarter {
  public:
@@ -115,7 +60,7 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
     if (!created) return fail_line(created.error());
     pid_file = std::move(*created);
   }
-  auto audit = open_audit(options);
+  auto audit = open_audit(options.audit);
   if (!audit) return fail_line(audit.error());
   PolicyFiles policy_files{options};
   if (options.verbosity != Verbosity::kQuiet && policy_files.current().empty())

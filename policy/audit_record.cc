@@ -250,9 +250,7 @@ AuditRecord make_record(const AuditIdentity& identity, const PolicySet& now, con
                      .oif_name = std::string{event.oif_name},
                      .message = std::string{event.message},
                      .guest = identity.guest,
-                     .tenant = identity.tenant,
-                     .policy_hash = policy.hash(),
-                     .policy_generation = policy.generation()};
+                     .tenant = identity.tenant};
   record.event.oif_name = {};
   record.event.message = {};
   record.event.policy = nullptr;
@@ -260,6 +258,8 @@ AuditRecord make_record(const AuditIdentity& identity, const PolicySet& now, con
   if (event.host != nullptr) record.host = *event.host;
   const auto files = policy.files();
   if (files.empty()) return record;
+  record.policy_hash = policy.hash();
+  record.policy_generation = policy.generation();
   if (record.tenant.empty()) record.tenant = files.front().tenant;
   if (event.action == AuditAction::kPolicyLoaded)
     for (const Ruleset& file : files) record.files.push_back(file.path);

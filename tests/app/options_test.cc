@@ -38,7 +38,7 @@ TEST_CASE("options: a plain run has private addresses of both families and the l
   CHECK(options.guest.mac != options.guest.gateway_mac);
   CHECK(options.command == std::vector<std::string>{"true"});
   CHECK(options.policy_files.empty());
-  CHECK(options.audit_target == AuditTarget::kNone);
+  CHECK(options.audit.target == AuditTarget::kNone);
 }
 
 TEST_CASE("options: what follows -- belongs to the command, whatever it looks like") {

@@ -1,0 +1,18 @@
+// Opens what --audit-log names, at start and each time the log is rotated. Only the launcher does: the broker
+// opens nothing. What is opened never makes a writer wait.
+#pragma once
+
+#include "app/options_audit.h"
+#include "core/base/error.h"
+#include "core/base/fd.h"
+
+namespace cordon::app {
+
+inline constexpr const char* kJournalSocket = "/run/systemd/journal/socket";
+inline constexpr const char* kSyslogSocket = "/dev/log";
+
+// No descriptor for kNone. A file is appended to, and made with mode 0600 when there is none. A FIFO is held
+// open at both ends, so that it neither waits for a reader nor ends with one.
+[[nodiscard]] base::Result<base::Fd> open_audit(const AuditChoice& choice);
+
+}  // namespace cordon::app
