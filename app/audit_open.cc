@@ -28,7 +28,8 @@ base::Result<base::Fd> open_daemon(const char* path, const char* name) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::string_view{path}.copy(address.sun_path, sizeof address.sun_path - 1);
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+  if (::connect(socket.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)),
+                sizeof address) != 0)
     return base::fail_errno("--audit-log " + std::string{name}, path);
   return socket;
 }
