@@ -75,6 +75,16 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   sandbox::LauncherConfig config;
   config.arguments = arguments;
   config.audit = std::move(*audit);
+  config.reopen_audit = [&options, &records] {
+    auto fresh = open_audit(options.audit);
+    if (!fresh) {
+      std::fprintf(stderr, "cordon: %s (records go on where they went)\n",
+                   base::describe(fresh.error()).c_str());
+      return base::Fd{};
+    }
+    records.set_sink(*fresh);
+    return std::move(*fresh);
+  };
   config.listeners = std::move(*listeners);
   config.loader_arguments = [&](sandbox::control::LoadCause cause) {
     const auto kind = cause == sandbox::control::LoadCause::kStart ? LoadKind::kFirst : LoadKind::kReload;
