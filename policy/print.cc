@@ -1,5 +1,6 @@
 #include "policy/print.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -63,17 +64,36 @@ std::string to_string(const PortRange& range) {
   return out;
 }
 
+std::vector<std::pair<std::string_view, std::string>> fields(const Limits& limits) {
+  std::vector<std::pair<std::string_view, std::string>> out;
+  if (limits.connections != 0) out.emplace_back("connections", std::to_string(limits.connections));
+  if (limits.fresh.count != 0)
+    out.emplace_back("new",
+                     std::to_string(limits.fresh.count) + (limits.fresh.seconds == 60 ? "/min" : "/s"));
+  if (limits.rate != 0) out.emplace_back("rate", std::to_string(limits.rate) + "B/s");
+  if (limits.bytes != 0) out.emplace_back("bytes", std::to_string(limits.bytes) + "B");
+  return out;
+}
+
 std::string to_string(const Limits& limits) {
   std::string out;
-  const auto add = [&](std::string_view key, const std::string& value) {
+  for (const auto& [key, value] : fields(limits))
     out += (out.empty() ? "" : ", ") + std::string{key} + ": " + value;
-  };
-  if (limits.connections != 0) add("connections", std::to_string(limits.connections));
-  if (limits.fresh.count != 0)
-    add("new", std::to_string(limits.fresh.count) + (limits.fresh.seconds == 60 ? "/min" : "/s"));
-  if (limits.rate != 0) add("rate", std::to_string(limits.rate) + "B/s");
-  if (limits.bytes != 0) add("bytes", std::to_string(limits.bytes) + "B");
   return "{" + out + "}";
+}
+
+std::vector<std::string> to_strings(const Targets& targets) {
+  constexpr std::array kAny{Word::kInternet, Word::kPrivate, Word::kOnlink};
+  const bool any = std::ranges::all_of(kAny, [&](Word word) { return targets.words.contains(word); });
+  std::vector<std::string> out;
+  if (any) out.emplace_back("any");
+  for (const auto& [word, name] : kWords)
+    if (targets.words.contains(word) && !(any && std::ranges::find(kAny, word) != kAny.end()))
+      out.emplace_back(name);
+  for (const auto& prefix : targets.prefixes)
+    out.push_back(prefix.length() == prefix.address().bit_count() ? net::to_string(prefix.address())
+                                                                  : net::to_string(prefix));
+  return out;
 }
 
 namespace {

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "policy/ruleset.h"
 
@@ -12,5 +15,9 @@ namespace cordon::policy {
 [[nodiscard]] std::string to_string(
     const PortRange& range);                                // "tcp/443", "udp/8000-8100", "tcp", "icmp/echo"
 [[nodiscard]] std::string to_string(const Limits& limits);  // "{connections: 64, rate: 10000000B/s}"
+// For people: "any", "internet", "10.0.0.0/8", "10.0.0.7".
+[[nodiscard]] std::vector<std::string> to_strings(const Targets& targets);
+// The values of `limits` by their keys, as they are written in a file.
+[[nodiscard]] std::vector<std::pair<std::string_view, std::string>> fields(const Limits& limits);
 
 }  // namespace cordon::policy
