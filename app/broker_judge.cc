@@ -22,7 +22,10 @@ BrokerJudge::BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::P
       live_(monitor_),
       view_(live_, guest.families()),
       audit_({.guest = guest.name, .tenant = {}}, audit_fd, policy_, sink),
-      limits_(*policy_) {}
+      limits_(*policy_) {
+  settle(*policy_);
+  watch_dates();
+}
 
 sandbox::HostChange BrokerJudge::drain(base::Instant now) {
   switch (monitor_.drain(now)) {
@@ -30,6 +33,7 @@ sandbox::HostChange BrokerJudge::drain(base::Instant now) {
     case netlink::DrainResult::kChanged:
       ++epoch_;
       view_.refresh();
+      old_.refresh();
       expiry_due_ = monitor_.state().next_expiry();
       return sandbox::HostChange::kChanged;
     case netlink::DrainResult::kStale: break;
@@ -38,45 +42,53 @@ sandbox::HostChange BrokerJudge::drain(base::Instant now) {
   return sandbox::HostChange::kStale;
 }
 
-sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant now) {
+// Nothing is known, or nothing is allowed whatever is known.
+sandbox::Verdict BrokerJudge::refusal_of_all(policy::Direction direction) const {
+  policy::Decision decision{.direction = direction};  // engine-error
+  if (status_.denying && !monitor_.stale()) decision.reason = policy::Reason::kPolicyChanged;
   sandbox::Verdict verdict;
-  if (monitor_.stale()) {
-    verdict.token = pack(policy::Decision{});  // engine-error
-    return verdict;
-  }
-  policy::HostFacts facts = view_.facts_of(tuple);
-  facts.source_assigned = sources_.admit(tuple.guest.address, now);
-  facts.now = base::wall_now();
-  const policy::Decision decision = policy::decide(*policy_, tuple, facts);
+  verdict.how = policy_->drops() ? flow::RefuseHow::kDrop : flow::RefuseHow::kReject;
+  verdict.token = pack(decision, policy::LogMode::kNone, policy_->generation());
+  return verdict;
+}
+
+sandbox::Verdict BrokerJudge::decided(const policy::PolicySet& policy, const policy::Decision& decision,
+                                      const policy::HostFacts& facts, const flow::Tuple& tuple) const {
+  const bool inbound = decision.direction == policy::Direction::kIngress;
+  sandbox::Verdict verdict;
   verdict.allow = decision.allow;
   verdict.how = decision.how;
-  verdict.token = pack(decision, policy::log_mode(*policy_, decision));
-  verdict.scopes = limits_.scopes().of(decision);
+  verdict.token = pack(decision, policy::log_mode(policy, decision), policy.generation());
   verdict.dial = {policy::normalise(tuple.remote.address).dial, tuple.remote.port};
   // An `unreachable` route is somebody's word; and a socket that is bound to its interface would ignore it,
   // as IPv4 takes for on-link what no route leads to (net/ipv4/route.c).
-  verdict.no_route =
-      decision.reason == policy::Reason::kRouteBlocked && facts.dial.fib == policy::FibType::kNone;
-  if (!verdict.allow) return verdict;
-  if (facts.dns_forwarder) return dial_resolver(verdict);
-  verdict.local_service = facts.dial.is_host || facts.dial.fib == policy::FibType::kLocal;
+  verdict.no_route = !inbound && decision.reason == policy::Reason::kRouteBlocked &&
+                     facts.dial.fib == policy::FibType::kNone;
+  if (!verdict.allow && !inbound) return verdict;
+  verdict.local_service = inbound ? decision.dst_class == policy::DstClass::kHost
+                                  : facts.dial.is_host || facts.dial.fib == policy::FibType::kLocal;
   verdict.bind_interface = verdict.local_service ? 0 : facts.dial.oif;
   return verdict;
 }
 
+sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant now) {
+  if (cannot_judge()) return refusal_of_all(policy::Direction::kEgress);
+  policy::HostFacts facts = view_.facts_of(tuple);
+  facts.source_assigned = sources_.admit(tuple.guest.address, now);
+  facts.now = base::wall_now();
+  const policy::Decision decision = policy::decide(*policy_, tuple, facts);
+  sandbox::Verdict verdict = decided(*policy_, decision, facts, tuple);
+  verdict.scopes = limits_.scopes().of(decision);
+  return verdict.allow && facts.dns_forwarder ? dial_resolver(verdict) : verdict;
+}
+
 sandbox::Verdict BrokerJudge::judge_inbound(const flow::Tuple& seen, base::Instant /*now*/) {
-  policy::Decision decision{.direction = policy::Direction::kIngress};  // engine-error
-  sandbox::Verdict verdict;
+  if (cannot_judge()) return refusal_of_all(policy::Direction::kIngress);
   policy::HostFacts facts = view_.facts_of_peer(seen);
   facts.now = base::wall_now();
-  if (!monitor_.stale()) decision = policy::decide_ingress(*policy_, seen, facts);
-  verdict.allow = decision.allow;
-  verdict.how = decision.how;
-  verdict.token = pack(decision, policy::log_mode(*policy_, decision));
+  const policy::Decision decision = policy::decide_ingress(*policy_, seen, facts);
+  sandbox::Verdict verdict = decided(*policy_, decision, facts, seen);
   verdict.scopes = limits_.scopes().of(decision);
-  verdict.dial = {policy::normalise(seen.remote.address).dial, seen.remote.port};
-  verdict.local_service = decision.dst_class == policy::DstClass::kHost;
-  verdict.bind_interface = verdict.local_service ? 0 : facts.dial.oif;
   return verdict;
 }
 
@@ -92,7 +104,7 @@ sandbox::Verdict BrokerJudge::over_limit(std::uint64_t token, const FlowLimits::
   decision.rule = scope.rule;
   sandbox::Verdict verdict;
   verdict.how = policy_->drops() ? flow::RefuseHow::kDrop : flow::RefuseHow::kReject;
-  verdict.token = pack(decision);
+  verdict.token = pack(decision, log_of(token), policy_->generation());
   return verdict;
 }
 
@@ -104,7 +116,7 @@ void BrokerJudge::admit(const flow::Tuple& tuple, sandbox::Verdict& verdict, bas
   }
   verdict.account = admission.account;
   verdict.metered = admission.metered;
-  verdict.shaping = limits_.scopes().shaping(verdict.scopes);
+  verdict.shaping = admission.shaping;
   if (verdict.metered && tuple.protocol != flow::Protocol::kTcp) verdict.shaping.report = kReportBytes;
 }
 
@@ -123,7 +135,7 @@ sandbox::Verdict BrokerJudge::dial_resolver(sandbox::Verdict verdict) {
     policy::Decision decision = unpack(verdict.token);
     decision.allow = false;
     decision.reason = policy::Reason::kNoResolver;
-    verdict.token = pack(decision);
+    verdict.token = pack(decision, policy::LogMode::kNone, policy_->generation());
     return verdict;
   }
   const sandbox::control::Resolver& resolver = resolvers_[resolver_ % resolvers_.size()];

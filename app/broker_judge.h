@@ -6,6 +6,7 @@
 // ended without an answer moves on to the next one.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,13 +17,26 @@
 #include "app/flow_limits.h"
 #include "app/guest_sources.h"
 #include "app/host_view.h"
+#include "app/old_policies.h"
 #include "app/options.h"
+#include "app/policy_clock.h"
 #include "netlink/monitor.h"
 #include "policy/audit_log.h"
 #include "policy/decide.h"
+#include "policy/load.h"
 #include "sandbox/judge.h"
 
 namespace cordon::app {
+
+// What became of the policy files so far.
+struct PolicyStatus {
+  std::array<std::uint64_t, 4> loads{};  // by control::LoadCause, whatever became of them
+  std::uint64_t rejected = 0;
+  // The last one.
+  sandbox::PolicyLoad outcome = sandbox::PolicyLoad::kInForce;
+  std::vector<policy::Diagnostic> diagnostics;
+  bool denying = false;  // `on_reload_error: deny`, and the last files were bad: everything is denied
+};
 
 class BrokerJudge final : public sandbox::Judge {
  public:
@@ -31,16 +45,34 @@ class BrokerJudge final : public sandbox::Judge {
               netlink::Monitor monitor, int audit_fd, policy::SinkKind sink = policy::SinkKind::kLines);
 
   [[nodiscard]] int poll_fd() const override { return monitor_.poll_fd(); }
+  [[nodiscard]] int clock_fd() const override { return clock_.poll_fd(); }
   sandbox::HostChange drain(base::Instant now) override;
   [[nodiscard]] std::uint32_t epoch() const override { return epoch_; }
-  // broker_policy.cc
-  sandbox::PolicyLoad load_policy(base::Fd bundle, sandbox::control::LoadCause cause,
-                                  base::Instant now) override;
-  [[nodiscard]] bool has_policy() const override { return has_policy_; }
-  // Without what is only a warning.
-  void be_quiet() { quiet_ = true; }
   [[nodiscard]] sandbox::Verdict judge(const flow::Tuple& tuple, base::Instant now) override;
   [[nodiscard]] sandbox::Verdict judge_inbound(const flow::Tuple& seen, base::Instant now) override;
+  // broker_judge_policy.cc
+  [[nodiscard]] sandbox::Verdict judge_again(const sandbox::FlowView& flow, bool inbound,
+                                             base::Instant now) override;
+  void readmit(const sandbox::FlowView& flow, std::uint32_t account, sandbox::Verdict& verdict) override;
+  sandbox::PolicyLoad load_policy(base::Fd bundle, sandbox::control::LoadCause cause,
+                                  base::Instant now) override;
+  sandbox::PolicyLoad take_policy(policy::Loaded loaded, sandbox::control::LoadCause cause,
+                                  base::Instant now);
+  // The generation that the next take_policy() wants its files compiled as.
+  [[nodiscard]] std::uint64_t next_generation() const { return has_policy_ ? policy_->generation() + 1 : 1; }
+  [[nodiscard]] bool has_policy() const override { return has_policy_; }
+  void on_reviewed(std::uint32_t epoch) override { old_.on_reviewed(epoch); }
+  void on_clock(base::Instant now) override;
+  [[nodiscard]] const policy::PolicySet& policy() const { return *policy_; }
+  [[nodiscard]] const PolicyStatus& policy_status() const { return status_; }
+  // Messages of good files, that is warnings, are not printed.
+  void be_quiet() { quiet_ = true; }
+  // The policy whose rules a token names; nullptr: it is forgotten.
+  [[nodiscard]] const policy::PolicySet* policy_of(std::uint64_t token) const;
+  // `sandbox.cause` of a flow that is cut.
+  [[nodiscard]] policy::Cause cause_of(const sandbox::FlowView& flow, const sandbox::Verdict& verdict,
+                                       sandbox::Cut why) const;
+
   [[nodiscard]] bool route_is_remote(const flow::Tuple& tuple, const sandbox::Verdict& verdict) override;
   // broker_path.cc
   [[nodiscard]] sandbox::Path path(const sandbox::PathQuery& flow,
@@ -84,29 +116,52 @@ class BrokerJudge final : public sandbox::Judge {
   void finish(base::Instant now);
 
  private:
+  // The part of a decision that is a policy's own; the route to a resolver comes later.
+  [[nodiscard]] sandbox::Verdict decided(const policy::PolicySet& policy, const policy::Decision& decision,
+                                         const policy::HostFacts& facts, const flow::Tuple& tuple) const;
+  struct Opinion {
+    policy::HostFacts facts;
+    policy::Decision decision;
+  };
+  // What a policy, this one or an earlier one, says of a live flow on the host of now.
+  [[nodiscard]] static Opinion opinion_of(const policy::PolicySet& policy, const HostView& view,
+                                          const sandbox::FlowView& flow, bool inbound, base::WallTime wall);
+  [[nodiscard]] bool cannot_judge() const { return monitor_.stale() || !has_policy_ || status_.denying; }
+  [[nodiscard]] sandbox::Verdict refusal_of_all(policy::Direction direction) const;
+  void settle(const policy::PolicySet& policy);
+  void watch_dates();
+  static void tell(const std::string& text);
+  sandbox::PolicyLoad reject(const std::string& diagnostics, sandbox::control::LoadCause cause,
+                             base::Instant now);
+
   [[nodiscard]] sandbox::Verdict over_limit(std::uint64_t token, const FlowLimits::Refusal& refusal) const;
   [[nodiscard]] sandbox::Verdict dial_resolver(sandbox::Verdict verdict);
   void next_resolver(const sandbox::FlowView& flow);
   [[nodiscard]] policy::AuditEvent event_for(policy::AuditAction action, const flow::Tuple& tuple,
                                              const policy::Decision& decision);
+  [[nodiscard]] policy::AuditEvent event_for(policy::AuditAction action, const flow::Tuple& tuple,
+                                             policy::Decision decision, std::uint64_t token);
   void record(const policy::AuditEvent& event, base::Instant now);
   void record_backstop(base::Instant now);
 
   GuestSources sources_;
   bool has_policy_;
-  bool quiet_ = false;
   std::shared_ptr<const policy::PolicySet> policy_;
   netlink::Monitor monitor_;
   LiveHost live_;
   HostView view_;
   policy::AuditLog audit_;
   FlowLimits limits_;
+  OldPolicies old_;
+  PolicyClock clock_;
+  PolicyStatus status_;
   std::vector<sandbox::control::Resolver> resolvers_;
   std::size_t resolver_ = 0;
   sandbox::CounterValues counters_{};
   BackstopWatch backstop_;
   base::Instant expiry_due_ = base::Instant::never();
   std::uint32_t epoch_ = 1;
+  bool quiet_ = false;
   bool ping_hint_given_ = false;
   bool loss_told_ = false;
   std::uint64_t losses_told_ = 0;

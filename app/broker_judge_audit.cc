@@ -22,7 +22,7 @@ policy::Reason reason_of(sandbox::Limit limit) {
   return policy::Reason::kLimitConnections;
 }
 
-policy::Cause cause_of(sandbox::control::LoadCause cause) {
+policy::Cause name_of(sandbox::control::LoadCause cause) {
   switch (cause) {
     case sandbox::control::LoadCause::kStart: return policy::Cause::kStart;
     case sandbox::control::LoadCause::kSignal: return policy::Cause::kSignal;
@@ -30,21 +30,6 @@ policy::Cause cause_of(sandbox::control::LoadCause cause) {
     case sandbox::control::LoadCause::kControl: return policy::Cause::kControl;
   }
   return policy::Cause::kStart;
-}
-
-// Why a flow that was allowed is not any more, by the reason it would be denied for.
-policy::Cause cause_of(sandbox::Cut why, policy::Reason reason) {
-  switch (why) {
-    case sandbox::Cut::kBecameLocal: return policy::Cause::kHostChanged;
-    case sandbox::Cut::kPathLost: return policy::Cause::kPath;
-    case sandbox::Cut::kOperator: return policy::Cause::kOperator;
-    case sandbox::Cut::kLimit: return policy::Cause::kLimit;
-    case sandbox::Cut::kVerdict:
-    case sandbox::Cut::kMoved:
-    case sandbox::Cut::kTranslatorGone: break;
-  }
-  if (policy::is_limit(reason)) return policy::Cause::kLimit;
-  return reason == policy::Reason::kExpired ? policy::Cause::kExpired : policy::Cause::kHostChanged;
 }
 
 }  // namespace
@@ -58,6 +43,16 @@ policy::AuditEvent BrokerJudge::event_for(policy::AuditAction action, const flow
   event.facts = decision.direction == policy::Direction::kIngress ? view_.facts_of_peer(tuple).dial
                                                                   : view_.facts_of(tuple).dial;
   if (const netlink::Link* link = monitor_.state().link(event.facts.oif)) event.oif_name = link->name;
+  return event;
+}
+
+// The token says which policy's rules the decision names; where that is forgotten it names none.
+policy::AuditEvent BrokerJudge::event_for(policy::AuditAction action, const flow::Tuple& tuple,
+                                          policy::Decision decision, std::uint64_t token) {
+  const policy::PolicySet* policy = policy_of(token);
+  if (policy == nullptr) decision.rule = policy::Decision::kNoRule;
+  auto event = event_for(action, tuple, decision);
+  event.policy = policy;
   return event;
 }
 
@@ -88,7 +83,7 @@ void BrokerJudge::set_audit_sink(base::Fd fd) {
 void BrokerJudge::on_denied(const flow::Tuple& tuple, const sandbox::Verdict& verdict, base::Instant now) {
   policy::Decision decision = unpack(verdict.token);
   decision.how = verdict.how;
-  record(event_for(policy::AuditAction::kFlowDenied, tuple, decision), now);
+  record(event_for(policy::AuditAction::kFlowDenied, tuple, decision, verdict.token), now);
 }
 
 void BrokerJudge::on_limit(const flow::Tuple& tuple, sandbox::Limit limit, base::Instant now) {
@@ -109,7 +104,7 @@ void BrokerJudge::on_allowed(const sandbox::FlowView& flow, base::Instant now) {
     audit_.count({.action = policy::AuditAction::kFlowAllowed, .decision = decision});
     return;
   }
-  auto event = event_for(policy::AuditAction::kFlowAllowed, flow.tuple, decision);
+  auto event = event_for(policy::AuditAction::kFlowAllowed, flow.tuple, decision, flow.token);
   if (flow.dialed != flow.tuple.remote) event.dialed = flow.dialed;
   record(event, now);
 }
@@ -148,8 +143,8 @@ void BrokerJudge::on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& 
     decision.reason = policy::Reason::kPolicyChanged;
   }
   const auto action = granted ? policy::AuditAction::kFlowRevoked : policy::AuditAction::kFlowDenied;
-  auto event = event_for(action, flow.tuple, decision);
-  if (granted) event.cause = cause_of(why, decision.reason);
+  auto event = event_for(action, flow.tuple, decision, verdict.token);
+  if (granted) event.cause = cause_of(flow, verdict, why);
   if (flow.dialed != flow.tuple.remote) event.dialed = flow.dialed;
   if (granted) event.duration = now - flow.started;
   record(event, now);
@@ -166,7 +161,7 @@ void BrokerJudge::on_ended(const sandbox::FlowView& flow, flow::EndReason reason
   if (unanswered && flow.tuple.protocol == flow::Protocol::kUdp) next_resolver(flow);
   const bool revoked = reason == flow::EndReason::kRevoked;
   if (!revoked && log_of(flow.token) != policy::LogMode::kAll) return;
-  auto event = event_for(policy::AuditAction::kFlowEnded, flow.tuple, unpack(flow.token));
+  auto event = event_for(policy::AuditAction::kFlowEnded, flow.tuple, unpack(flow.token), flow.token);
   event.end = reason;
   event.volumes = volumes;
   event.duration = now - flow.started;
@@ -192,12 +187,12 @@ void BrokerJudge::on_spoof(const flow::SpoofReport& report, base::Instant now) {
 void BrokerJudge::note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now) {
   const std::string message = "cordon " CORDON_VERSION ": this policy is in force; backstop: " +
                               std::string{to_string(backstop_.state())};
-  record({.action = policy::AuditAction::kPolicyLoaded, .cause = cause_of(cause), .message = message}, now);
+  record({.action = policy::AuditAction::kPolicyLoaded, .cause = name_of(cause), .message = message}, now);
 }
 
 void BrokerJudge::note_policy_rejected(sandbox::control::LoadCause cause, std::string_view why,
                                        base::Instant now) {
-  record({.action = policy::AuditAction::kPolicyRejected, .cause = cause_of(cause), .message = why}, now);
+  record({.action = policy::AuditAction::kPolicyRejected, .cause = name_of(cause), .message = why}, now);
 }
 
 void BrokerJudge::record_backstop(base::Instant now) {

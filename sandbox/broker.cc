@@ -39,6 +39,8 @@ base::Result<void> Broker::start() {
   CORDON_TRY(watch(control_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kControl)));
   if (judge_.poll_fd() >= 0)
     CORDON_TRY(watch(judge_.poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kJudge)));
+  if (judge_.clock_fd() >= 0)
+    CORDON_TRY(watch(judge_.clock_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kClock)));
   if (attendant_ != nullptr)
     CORDON_TRY(watch(attendant_->poll_fd(), EPOLLIN, static_cast<std::uint32_t>(Source::kAttendant)));
   datagram_offload_ = hold_datagram_offload();
@@ -73,9 +75,11 @@ base::Result<Broker::End> Broker::run() {
 }
 
 int Broker::wait_time(int wait_ms, base::Instant now) const {
-  if (review_due() || !killed_.empty()) return 0;
-  base::Instant due = std::min(
-      {next_timeout_scan_, judge_.tick_due(), path_due_, drain_due_, meter_due_, memory_due_, leaving_due_});
+  const bool reviews = review_due();
+  if ((reviews && channels_are_empty()) || !killed_.empty()) return 0;
+  base::Instant due =
+      std::min({reviews ? review_after_ : base::Instant::never(), next_timeout_scan_, judge_.tick_due(),
+                path_due_, drain_due_, meter_due_, memory_due_, leaving_due_});
   if (attendant_ != nullptr) due = std::min(due, attendant_->due());
   if (inbound_ && inbound_->paused_until > now) due = std::min(due, inbound_->paused_until);
   if (inbound_) due = std::min(due, inbound_->offers_due);
@@ -100,10 +104,8 @@ base::Result<bool> Broker::turn(int wait_ms) {
     switch (static_cast<Source>(slot)) {
       case Source::kControl: on_control(now); break;
       case Source::kInbound: arrived = true; break;
-      case Source::kJudge:
-        judge_.on_wake(now);
-        drain(now);
-        break;
+      case Source::kJudge: drain(now); break;
+      case Source::kClock: judge_.on_clock(now); break;
       case Source::kAttendant: attended = true; break;
       case Source::kChannel:
       default:
@@ -124,7 +126,8 @@ base::Result<bool> Broker::turn(int wait_ms) {
   end_sockets();
   tick(now);
   if (!killed_.empty()) kill_some(now);
-  if (review_due()) review(now);
+  if (review_due() && (channels_are_empty() || now >= review_after_)) review(now);
+  attended |= std::exchange(loaded_, false);
   if (attendant_ != nullptr && (attended || attendant_->due() <= now)) attendant_->serve(now);
   if (inbound_) watch_inbound(now);
   return !stop_;
@@ -162,6 +165,7 @@ void Broker::on_control(base::Instant now) {
 
 // A guest without any policy never had a network: the start has failed.
 void Broker::load_policy(control::NewPolicy fresh, base::Instant now) {
+  loaded_ = true;
   const bool first = !judge_.has_policy();
   if (judge_.load_policy(std::move(fresh.bundle), fresh.cause, now) == PolicyLoad::kRejected && first)
     stop_ = rejected_ = true;
@@ -289,6 +293,13 @@ SendStatus Broker::send(Lane& lane, const Answer& answer) {
     case Answer::Kind::kOffer: return send_offer(lane, answer.id.generation);
     case Answer::Kind::kRefuse: return lane.channel.send_refuse(theirs, answer.how);
     case Answer::Kind::kRevoke: return lane.channel.send_revoke(theirs, answer.how);
+    case Answer::Kind::kReshape: {
+      BrokerFlow* flow = table_.find(answer.id);
+      if (flow == nullptr || flow->state != BrokerFlow::State::kGranted) return SendStatus::kSent;
+      const SendStatus status = lane.channel.send_reshape(theirs, flow->shaping);
+      flow->reshape_waits = status == SendStatus::kFull;
+      return status;
+    }
   }
   return SendStatus::kSent;
 }
@@ -299,8 +310,10 @@ void Broker::answer(const Answer& answer) {
   if (index >= lanes_.size()) return;
   Lane& lane = lanes_[index];
   if (lane.answers.empty() && send(lane, answer) != SendStatus::kFull) return;
-  if (BrokerFlow* flow = table_.find(answer.id); flow != nullptr && answer.kind == Answer::Kind::kGrant)
-    flow->grant_waits = true;
+  if (BrokerFlow* flow = table_.find(answer.id)) {
+    flow->grant_waits |= answer.kind == Answer::Kind::kGrant;
+    flow->reshape_waits |= answer.kind == Answer::Kind::kReshape;
+  }
   lane.answers.push_back(answer);
   watch_channel(index, true);
 }

@@ -130,7 +130,7 @@ class Broker {
  private:
   struct Answer {
     flow::Id id;  // kOffer: the generation is the offer, the slot says only which lane
-    enum class Kind : std::uint8_t { kGrant, kRefuse, kRevoke, kOffer } kind;
+    enum class Kind : std::uint8_t { kGrant, kRefuse, kRevoke, kOffer, kReshape } kind;
     flow::RefuseHow how;
     std::uint32_t path_mtu;
   };
@@ -140,6 +140,7 @@ class Broker {
     kJudge,
     kInbound,
     kAttendant,
+    kClock,
     kChannel = 0xffffff00U
   };
   // One worker of the translator.
@@ -198,6 +199,7 @@ class Broker {
     Cut why;
   };
   [[nodiscard]] bool review_due() const;
+  [[nodiscard]] bool channels_are_empty() const;
   void review(base::Instant now);
   void review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now);
   void give_up_lost_paths(base::Instant now);
@@ -211,6 +213,11 @@ class Broker {
   void keep_account(BrokerFlow& flow, const Verdict& verdict);  // once the flow has its socket
   void forget(std::uint32_t slot);                              // releases and erases
   void drop_account(const BrokerFlow& flow);
+  // A flow that goes on by `verdict`: its limits now. True: others than before.
+  bool readmit(BrokerFlow& flow, Verdict verdict);
+  void apply_limits(std::span<const std::uint32_t> slots, base::Instant now);
+  void enforce_limits(const BrokerFlow& flow);
+  void limit_pace(const BrokerFlow& flow);
   std::uint64_t measure(const BrokerFlow& flow, bool with_queued = false);
   void on_volumes(const FlowVolumes& report, base::Instant now);
   void meter_soon(base::Instant now);
@@ -293,6 +300,8 @@ class Broker {
   std::uint32_t flow_limit_ = 0;
   std::uint32_t review_left_ = 0;  // entries of table_.live(), from the front, still to be judged again
   std::uint32_t reviewed_epoch_ = 0;
+  base::Instant review_after_;                        // while answers wait for room in a channel
+  std::vector<std::uint32_t> relimited_;              // scratch
   std::vector<Ending> endings_;                       // scratch
   std::vector<flow::Id> killed_;                      // by the operator, still to be cut
   base::Instant path_due_ = base::Instant::never();   // when to look at flows without a path again
@@ -316,6 +325,7 @@ class Broker {
   bool drained_ = false;                      // since the last message of this turn was read
   bool stop_ = false;
   bool rejected_ = false;  // the first policy
+  bool loaded_ = false;    // policy files came in this turn
 };
 
 }  // namespace cordon::sandbox

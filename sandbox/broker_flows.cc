@@ -145,6 +145,7 @@ void Broker::second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant no
       refuse_late(slot, flow, again, Cut::kVerdict, now);
       return;
     }
+    if (readmit(flow, again)) enforce_limits(flow);
     adopt(flow, again, judge_.epoch());
   }
   if (flow.error != 0) {

@@ -152,7 +152,10 @@ void Broker::on_claim(const FlowClaim& claim, base::Instant now) {
     inbound_->late_bytes -= datagram.size();
     if (!offer.cut) on_late_datagram({.offer = 0, .id = claim.id}, datagram);
   }
-  if (!offer.cut) return;
+  if (!offer.cut) {
+    if (offer.reshaped) answer({claim.id, Answer::Kind::kReshape, {}, 0});
+    return;
+  }
   judge_.on_cut(view(flow), *offer.cut, offer.why, true, false, now);
   flow.socket.reset();
   flow.state = BrokerFlow::State::kAwaitingClose;
@@ -201,12 +204,14 @@ void Broker::leave_inbound(const InboundPart& part) {
 // of the revocation.
 void Broker::review_offers(base::Instant now) {
   std::vector<std::uint32_t> denied;
+  std::vector<std::uint32_t> relimited;
   for (auto& [number, offer] : inbound_->offers) {
     if (offer.cut || offer.flow.epoch == judge_.epoch()) continue;
-    const Verdict verdict = judge_.judge_inbound(offer.flow.tuple, now);
+    const Verdict verdict = judge_.judge_again(view(offer.flow), true, now);
     const bool became_local = offer.flow.tuple.protocol != flow::Protocol::kTcp && verdict.allow &&
                               verdict.local_service && !offer.flow.local_service;
     if (verdict.allow && !became_local) {
+      if (readmit(offer.flow, verdict)) relimited.push_back(number);
       adopt(offer.flow, verdict, judge_.epoch());
       continue;
     }
@@ -215,6 +220,16 @@ void Broker::review_offers(base::Instant now) {
     denied.push_back(number);
   }
   cut_offers(denied, now);
+  if (relimited.empty()) return;
+  const std::uint32_t serial = ++revoke_serial_;
+  if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
+  for (const std::uint32_t number : relimited) {
+    Offer& offer = inbound_->offers.at(number);
+    enforce_limits(offer.flow);
+    offer.reshaped = offer.sent;
+  }
+  if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
+  if (metered_ > 0) meter_soon(now);
 }
 
 // Those that have `cut` set just now.

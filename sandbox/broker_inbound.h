@@ -73,7 +73,8 @@ struct InboundCounters {
 struct Offer {
   BrokerFlow flow;  // as it will lie in the table
   std::uint32_t path_mtu = 0;
-  bool sent = false;  // else it waits for room in the channel
+  bool sent = false;      // else it waits for room in the channel
+  bool reshaped = false;  // since it was sent
   std::optional<Verdict> cut;
   Cut why = Cut::kVerdict;
   base::Instant since;                       // made, or sent

@@ -60,13 +60,59 @@ void Broker::keep_account(BrokerFlow& flow, const Verdict& verdict) {
     ++metered_;
     meter_soon(flow.started);
   }
-  if (flow.tuple.protocol != flow::Protocol::kTcp || verdict.shaping.shaper == 0 || !flow.socket.valid())
-    return;
-  // No single flow can be faster than its shaper, whatever the translator does. Guest to host only: what
-  // arrives is held back by the translator, which reads no faster.
-  std::uint64_t rate = verdict.shaping.rate;
-  if (verdict.shaping.outer != 0) rate = std::min(rate, verdict.shaping.outer_rate);
+  if (verdict.shaping.shaper != 0) limit_pace(flow);
+}
+
+// No single flow can be faster than its shaper, whatever the translator does. Guest to host only: what
+// arrives is held back by the translator, which reads no faster.
+void Broker::limit_pace(const BrokerFlow& flow) {
+  if (flow.tuple.protocol != flow::Protocol::kTcp || !flow.socket.valid()) return;
+  std::uint64_t rate = flow.shaping.shaper == 0 ? ~std::uint64_t{0} : flow.shaping.rate;
+  if (flow.shaping.outer != 0) rate = std::min(rate, flow.shaping.outer_rate);
   ::setsockopt(flow.socket.get(), SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
+}
+
+bool Broker::readmit(BrokerFlow& flow, Verdict verdict) {
+  verdict.account = flow.account;
+  verdict.metered = flow.metered;
+  verdict.shaping = flow.shaping;
+  judge_.readmit(view(flow), flow.account, verdict);
+  flow.account = verdict.account;
+  const bool changed = flow.metered != verdict.metered || flow.shaping != verdict.shaping;
+  if (verdict.metered && !flow.metered) ++metered_;
+  if (!verdict.metered && flow.metered && --metered_ == 0) meter_due_ = base::Instant::never();
+  flow.metered = verdict.metered;
+  flow.shaping = verdict.shaping;
+  return changed;
+}
+
+// What a flow carried before it was metered is measured now, so that only what follows is charged.
+void Broker::enforce_limits(const BrokerFlow& flow) {
+  limit_pace(flow);
+  if (flow.state == BrokerFlow::State::kGranted)
+    measure(flow);
+  else if (flow.metered)
+    judge_.on_volume(flow.account, 0);
+}
+
+void Broker::apply_limits(std::span<const std::uint32_t> slots, base::Instant now) {
+  if (slots.empty()) return;
+  const std::uint32_t serial = ++revoke_serial_;
+  if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
+  for (const std::uint32_t slot : slots) {
+    const BrokerFlow* flow = table_.at(slot);
+    if (flow == nullptr) continue;
+    enforce_limits(*flow);
+  }
+  if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
+  if (metered_ > 0) meter_soon(now);
+  for (const std::uint32_t slot : slots) {
+    const BrokerFlow* flow = table_.at(slot);
+    if (flow == nullptr || flow->state != BrokerFlow::State::kGranted) continue;
+    // One that waits in the channel's queue says what is right when it is sent.
+    if (!flow->grant_waits && !flow->reshape_waits)
+      answer({{slot, flow->generation}, Answer::Kind::kReshape, {}, 0});
+  }
 }
 
 void Broker::drop_account(const BrokerFlow& flow) {

@@ -29,7 +29,13 @@ namespace {
 
 using State = BrokerFlow::State;
 
+// New flows wait for the end of a turn.
 constexpr std::uint32_t kReviewsPerTurn = 512;
+constexpr std::uint32_t kBetweenLooks = 32;  // at the clock
+constexpr base::Duration kReviewTime = std::chrono::milliseconds{2};
+// While the answers of one turn find no room in the channel, the next turn waits, so that requests are read
+// in between; not for longer, since that would leave it to the translator when a denied flow ends.
+constexpr base::Duration kPatience = std::chrono::milliseconds{5};
 
 bool opening(const BrokerFlow& flow) {
   return flow.state == State::kConnecting || flow.state == State::kFinished;
@@ -42,13 +48,19 @@ bool Broker::review_due() const {
   return host_ != HostChange::kStale && (review_left_ > 0 || judge_.epoch() != reviewed_epoch_);
 }
 
+bool Broker::channels_are_empty() const {
+  return std::ranges::all_of(lanes_, [](const Lane& lane) { return lane.answers.empty(); });
+}
+
 void Broker::review(base::Instant now) {
   if (review_left_ == 0) {
     reviewed_epoch_ = judge_.epoch();
     review_left_ = table_.size();
     if (inbound_) review_offers(now);
   }
+  relimited_.clear();
   for (std::uint32_t i = 0; i < kReviewsPerTurn && review_left_ > 0; ++i) {
+    if (i % kBetweenLooks == kBetweenLooks - 1 && base::monotonic_now() - now > kReviewTime) break;
     review_left_ = std::min(review_left_, table_.size());
     if (review_left_ == 0) break;
     const std::uint32_t slot = table_.live()[--review_left_];
@@ -56,11 +68,16 @@ void Broker::review(base::Instant now) {
     if (flow.epoch != judge_.epoch() && flow.state != State::kAwaitingClose) review_flow(slot, flow, now);
   }
   end_flows(now);
+  apply_limits(relimited_, now);
+  review_after_ = now + kPatience;
+  if (review_left_ == 0) judge_.on_reviewed(reviewed_epoch_);
 }
 
 void Broker::review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now) {
+  const bool inbound = flow.inbound != nullptr;
+  // What has not begun yet gets no time to drain.
   const Verdict verdict =
-      flow.inbound ? judge_.judge_inbound(flow.tuple, now) : judge_.judge(flow.tuple, now);
+      opening(flow) ? judge_.judge(flow.tuple, now) : judge_.judge_again(view(flow), inbound, now);
   const bool stream = flow.tuple.protocol == flow::Protocol::kTcp;
   // A peer that became this host: what the guest says to it would go to a service here, which never asked.
   if (flow.inbound && !stream && verdict.allow && verdict.local_service && !flow.local_service) {
@@ -86,10 +103,11 @@ void Broker::review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now
   }
   Path path = judge_.path(query, way);
   if (!verdict.allow) path = std::max(path, Path::kLost);
-  if (verdict.allow)
+  flow.epoch = judge_.epoch();
+  if (verdict.allow) {
+    if (readmit(flow, verdict)) relimited_.push_back(slot);
     adopt(flow, verdict, judge_.epoch());
-  else
-    flow.epoch = judge_.epoch();
+  }
   const bool goes_on = path == Path::kGood || (path == Path::kWorse && (stream || opening(flow)));
   if (goes_on) {
     flow.lost_since = base::Instant::never();

@@ -65,11 +65,12 @@ struct BrokerFlow {
   State state = State::kFree;
   bool local_service = false;
   bool kept_port = false;
-  bool peer_seen = false;    // OpenedSocket::peer_seen
-  bool grant_waits = false;  // the channel was full
-  bool metered = false;      // Verdict::metered
-  bool moved = false;        // kAwaitingClose: not because anything was denied
-  bool killed = false;       // by the operator, who waits for the next turns
+  bool peer_seen = false;      // OpenedSocket::peer_seen
+  bool grant_waits = false;    // the channel was full
+  bool reshape_waits = false;  // the same
+  bool metered = false;        // Verdict::metered
+  bool moved = false;          // kAwaitingClose: not because anything was denied
+  bool killed = false;         // by the operator, who waits for the next turns
 };
 static_assert(sizeof(BrokerFlow) <= 256);
 

@@ -26,6 +26,7 @@ static_assert(std::has_unique_object_representations_v<message::Grant> && sizeof
 static_assert(std::has_unique_object_representations_v<message::Inbound> && sizeof(message::Inbound) == 92);
 static_assert(std::has_unique_object_representations_v<message::LateDatagram> &&
               sizeof(message::LateDatagram) == 16);
+static_assert(std::has_unique_object_representations_v<message::Reshape> && sizeof(message::Reshape) == 36);
 static_assert(std::has_unique_object_representations_v<message::Refuse> && sizeof(message::Refuse) == 16);
 constexpr std::size_t kLargestRequest = sizeof(message::Counters);  // towards the broker
 constexpr std::size_t kLargest = sizeof(message::Inbound) + message::kMaxPayload;
@@ -128,6 +129,11 @@ SendStatus BrokerChannel::send_revoke(flow::Id id, flow::RefuseHow how) {
   return send_packet(fd_.get(), bytes_of(wire));
 }
 
+SendStatus BrokerChannel::send_reshape(flow::Id id, const flow::Shaping& shaping) {
+  const message::Reshape wire{header_of(Type::kReshape, id), store_shaping(shaping)};
+  return send_packet(fd_.get(), bytes_of(wire));
+}
+
 ChannelGate::ChannelGate(base::Fd fd) : fd_(std::move(fd)), buffer_(kLargest) {}
 
 bool ChannelGate::send(base::Bytes bytes) {
@@ -193,6 +199,8 @@ void ChannelGate::deliver(FromBroker& message, flow::GateEvents& events) {
     events.on_refuse(refusal->id, refusal->how);
   else if (const auto* cut = std::get_if<FlowRevocation>(&message))
     events.on_revoke(cut->id, cut->how);
+  else if (const auto* reshape = std::get_if<FlowReshape>(&message))
+    events.on_reshape(reshape->id, reshape->shaping);
   else if (auto* inbound = std::get_if<flow::Inbound>(&message))
     events.on_inbound(std::move(*inbound));
   else

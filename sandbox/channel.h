@@ -88,7 +88,12 @@ struct FlowRevocation {
   flow::Id id;
   flow::RefuseHow how = flow::RefuseHow::kReject;
 };
-using FromBroker = std::variant<flow::Grant, FlowRefusal, FlowRevocation, flow::Inbound, flow::LateDatagram>;
+struct FlowReshape {
+  flow::Id id;
+  flow::Shaping shaping;
+};
+using FromBroker =
+    std::variant<flow::Grant, FlowRefusal, FlowRevocation, flow::Inbound, flow::LateDatagram, FlowReshape>;
 
 // An inbound flow as the broker offers it; the socket and the datagram are separate arguments.
 struct InboundOffer {
@@ -126,6 +131,7 @@ class BrokerChannel {
   [[nodiscard]] SendStatus send_late_datagram(flow::Id id, base::Bytes payload);
   [[nodiscard]] SendStatus send_refuse(flow::Id id, flow::RefuseHow how);
   [[nodiscard]] SendStatus send_revoke(flow::Id id, flow::RefuseHow how);
+  [[nodiscard]] SendStatus send_reshape(flow::Id id, const flow::Shaping& shaping);
 
   [[nodiscard]] int poll_fd() const { return fd_.get(); }
   [[nodiscard]] Violation violation() const { return violation_; }

@@ -166,6 +166,13 @@ std::expected<FromBroker, Violation> decode_late_datagram(base::Bytes bytes, con
   return flow::LateDatagram{id, payload};
 }
 
+std::expected<FromBroker, Violation> decode_reshape(base::Bytes bytes, const base::Fd& fd) {
+  const auto wire = CORDON_TRY(load<message::Reshape>(bytes));
+  const auto id = CORDON_TRY(load_id(wire.header));
+  if (fd) return Unexpected(Violation::kDescriptor);
+  return FlowReshape{id, CORDON_TRY(load_shaping(wire.shaping))};
+}
+
 }  // namespace
 
 bool ports_can_exist(const flow::Tuple& tuple) {
@@ -214,6 +221,7 @@ std::expected<FromBroker, Violation> decode_from_broker(base::Bytes bytes, base:
     case static_cast<std::uint16_t>(Type::kGrant): return decode_grant(bytes, std::move(fd));
     case static_cast<std::uint16_t>(Type::kInbound): return decode_inbound(bytes, std::move(fd));
     case static_cast<std::uint16_t>(Type::kLateDatagram): return decode_late_datagram(bytes, fd);
+    case static_cast<std::uint16_t>(Type::kReshape): return decode_reshape(bytes, fd);
     case static_cast<std::uint16_t>(Type::kRevoke):
     case static_cast<std::uint16_t>(Type::kRefuse): break;
     default: return Unexpected(Violation::kType);

@@ -86,10 +86,12 @@ class Judge {
  public:
   virtual ~Judge() = default;
 
-  // Readable when on_wake() and drain() have work; -1: none.
+  // Readable when drain() has work; -1: none.
   [[nodiscard]] virtual int poll_fd() const = 0;
-  // poll_fd() was readable; drain() follows. Moves the epoch when a date of the policy passed.
-  virtual void on_wake(base::Instant /*now*/) {}
+  // Readable when on_clock() has work; -1: none.
+  [[nodiscard]] virtual int clock_fd() const { return -1; }
+  // The wall clock reached a date of the policy or was set. Moves the epoch when that changes anything.
+  virtual void on_clock(base::Instant /*now*/) {}
   // One system call when nothing is queued.
   virtual HostChange drain(base::Instant now) = 0;
   [[nodiscard]] virtual std::uint32_t epoch() const = 0;

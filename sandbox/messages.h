@@ -11,7 +11,7 @@
 
 namespace cordon::sandbox::message {
 
-inline constexpr std::uint16_t kVersion = 2;
+inline constexpr std::uint16_t kVersion = 3;
 
 enum class Type : std::uint16_t {
   kFlowRequest = 1,    // translator -> broker
@@ -26,6 +26,7 @@ enum class Type : std::uint16_t {
   kRevoke = 18,        // broker -> translator; a RefuseHow
   kInbound = 19,       // broker -> translator, one fd; slot and generation zero
   kLateDatagram = 20,  // broker -> translator, for a flow that was claimed
+  kReshape = 21,       // broker -> translator: other limits for a flow that goes on
 };
 
 struct Header {
@@ -93,6 +94,10 @@ struct Grant {
   Header header;
   std::uint32_t path_mtu = 0;
   std::uint32_t receive_window = 0;
+  Shaping shaping;
+};
+struct Reshape {
+  Header header;
   Shaping shaping;
 };
 struct Inbound {

@@ -26,6 +26,19 @@ class ByteBucket {
   void set_rate(std::uint64_t rate) {
     rate_.store(std::max<std::uint64_t>(rate, 1), std::memory_order_relaxed);
   }
+  // The same while others draw: what is owed is owed in bytes, and never more than a burst of the new rate.
+  void change_rate(std::uint64_t rate, Instant now) {
+    rate = std::max<std::uint64_t>(rate, 1);
+    const std::uint64_t before = rate_.exchange(rate, std::memory_order_relaxed);
+    std::int64_t full = full_at_.load(std::memory_order_relaxed);
+    while (before != rate && full > now.nanos()) {
+      const double owed =
+          std::min(static_cast<double>(full - now.nanos()) * static_cast<double>(before) / 1e9,
+                   static_cast<double>(burst_of(rate)));
+      const auto wait = static_cast<std::int64_t>(owed * 1e9 / static_cast<double>(rate));
+      if (full_at_.compare_exchange_weak(full, now.nanos() + wait, std::memory_order_relaxed)) return;
+    }
+  }
   [[nodiscard]] std::uint64_t rate() const { return rate_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] std::uint64_t available(Instant now) const {

@@ -94,6 +94,8 @@ class GateEvents {
   // The broker has already cut the socket; the plane tells the guest (RST / ICMP) and frees the slot, and
   // still sends close() so that the broker can drop its dup.
   virtual void on_revoke(Id id, RefuseHow how) = 0;
+  // Other limits for a flow that goes on. An unknown id is dropped and counted.
+  virtual void on_reshape(Id id, const Shaping& shaping) = 0;
   // Room in the channel again.
   virtual void on_gate_writable() = 0;
 };

@@ -134,6 +134,22 @@ void Context::free_slot(std::uint32_t slot) {
 }
 
 // A full channel is asked again with the next datagram.
+void Context::reshape(std::uint32_t slot, const flow::Shaping& shaping) {
+  FlowCommon& flow = flows[slot];
+  const ShaperIds before = flow.shaping;
+  const bool reported = flow.report_every != 0;
+  shape(slot, shaping);
+  if (before && before != flow.shaping) {
+    shapers.leave(slot);
+    ready.push(slot);  // it may not have to wait any more
+  }
+  if (flow.shaping) shapers.rearm(flow.shaping, now);
+  if (reported || flow.report_every == 0) return;
+  // The gate begins to count here.
+  if (gate.report_volumes(table.id(slot), flow.volumes))
+    flow.reported = flow.volumes.bytes_from_guest + flow.volumes.bytes_to_guest;
+}
+
 void Context::tell_volumes(std::uint32_t slot) {
   FlowCommon& flow = flows[slot];
   const std::uint64_t total = flow.volumes.bytes_from_guest + flow.volumes.bytes_to_guest;

@@ -73,9 +73,11 @@ class Context {
   void claim(std::uint32_t slot, std::uint32_t offer);
   void decline(std::uint32_t offer);
   void shape(std::uint32_t slot, const flow::Shaping& shaping) {
-    flows[slot].shaping = shapers.adopt(shaping);
+    flows[slot].shaping = shapers.adopt(shaping, now);
     flows[slot].report_every = shaping.report;
   }
+  // The same for one that lives already: it may stand in another line, or in none.
+  void reshape(std::uint32_t slot, const flow::Shaping& shaping);
   // After a datagram flow's volumes grew.
   void report_volumes(std::uint32_t slot) {
     if (flows[slot].report_every != 0) tell_volumes(slot);

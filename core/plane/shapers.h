@@ -30,7 +30,7 @@ enum class Direction : std::uint8_t { kToHost, kToGuest };
 class ShaperBank {
  public:
   // The latest word counts.
-  void set(const flow::Shaping& shaping);
+  void set(const flow::Shaping& shaping, base::Instant now);
   [[nodiscard]] base::ByteBucket& bucket(std::uint16_t shaper, Direction direction) {
     return buckets_[shaper - 1U][static_cast<std::size_t>(direction)];
   }
@@ -39,11 +39,12 @@ class ShaperBank {
   std::array<std::array<base::ByteBucket, 2>, flow::kMaxShapers> buckets_;
 };
 
-// The shapers a flow draws from; 0: none.
+// The shaper a flow draws from; 0: none. Which outer one that shaper has is the same for all its flows: the
+// latest word counts.
 struct ShaperIds {
   std::uint16_t shaper = 0;
-  std::uint16_t outer = 0;
   explicit operator bool() const { return shaper != 0; }
+  friend bool operator==(ShaperIds, ShaperIds) = default;
 };
 
 // One worker's lines.
@@ -54,7 +55,9 @@ class Shapers {
   // `timers` has kTimers timers of ours from number `first_timer` on.
   Shapers(ShaperBank& bank, std::uint32_t slots, loop::TimerWheel& timers, std::uint32_t first_timer);
 
-  [[nodiscard]] ShaperIds adopt(const flow::Shaping& shaping);
+  [[nodiscard]] ShaperIds adopt(const flow::Shaping& shaping, base::Instant now);
+  // After other rates: who waits is due at another time.
+  void rearm(ShaperIds ids, base::Instant now);
 
   // How many of `wanted` bytes (more than 0) the flow may move now. Less than wanted: it stands in line and
   // will be served; 0: nothing may move.
@@ -73,7 +76,7 @@ class Shapers {
   void serve(std::uint32_t timer, base::Instant now, Run&& run) {
     std::uint32_t index = timer - first_timer_;
     const Direction direction = direction_of(index);
-    const std::uint16_t outer = lines_[index].ids.outer;
+    const std::uint16_t outer = outer_[shaper_of(index)];
     for (std::uint32_t n = 0; n < kServes && next_line(index, outer, now); ++n) {
       const std::uint32_t slot = pop(index);
       served_[static_cast<std::size_t>(direction)] = slot;
@@ -85,7 +88,6 @@ class Shapers {
 
  private:
   struct Line {
-    ShaperIds ids;
     std::uint32_t head = 0;
     std::uint32_t tail = 0;
     std::uint32_t size = 0;
@@ -96,6 +98,10 @@ class Shapers {
     return index < flow::kMaxShapers ? Direction::kToHost : Direction::kToGuest;
   }
 
+  static std::uint16_t shaper_of(std::uint32_t index) {
+    return static_cast<std::uint16_t>(index % flow::kMaxShapers + 1);
+  }
+  void set_outer(std::uint16_t shaper, std::uint16_t outer);
   [[nodiscard]] std::uint64_t available(ShaperIds ids, Direction direction, base::Instant now) const;
   [[nodiscard]] std::uint64_t rate(ShaperIds ids, Direction direction) const;
   [[nodiscard]] bool enough(std::uint32_t index, base::Instant now) const;
@@ -116,6 +122,7 @@ class Shapers {
   std::array<base::Reserved<std::uint32_t>, 2> previous_;
   std::array<base::Reserved<std::uint32_t>, 2> line_of_;
   std::array<Line, kTimers> lines_{};
+  std::array<std::uint16_t, flow::kMaxShapers + 1> outer_{};  // by shaper
   std::array<std::uint32_t, 2> served_{kNobody, kNobody};
   // By direction and outer shaper: how many wait in its lines, and the line served last.
   std::array<std::uint32_t, kTimers> waiting_{};

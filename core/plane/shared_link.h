@@ -123,6 +123,7 @@ class InboundSorter final : public flow::GateEvents {
   void on_grant(flow::Grant grant) override { worker_.on_grant(std::move(grant)); }
   void on_refuse(flow::Id id, flow::RefuseHow how) override { worker_.on_refuse(id, how); }
   void on_revoke(flow::Id id, flow::RefuseHow how) override { worker_.on_revoke(id, how); }
+  void on_reshape(flow::Id id, const flow::Shaping& shaping) override { worker_.on_reshape(id, shaping); }
   void on_gate_writable() override;
   void on_late_datagram(const flow::LateDatagram& datagram) override { worker_.on_late_datagram(datagram); }
   void on_inbound(flow::Inbound inbound) override;

@@ -50,6 +50,7 @@ class Worker::Core {
   void on_inbound(flow::Inbound inbound);
   void on_late_datagram(const flow::LateDatagram& datagram);
   void on_revoke(flow::Id id, flow::RefuseHow how);
+  void on_reshape(flow::Id id, const flow::Shaping& shaping);
   void on_gate_writable() { context_.retry_gate(); }
 
   [[nodiscard]] const Context& context() const { return context_; }
@@ -292,6 +293,12 @@ void Worker::Core::on_revoke(flow::Id id, flow::RefuseHow how) {
     datagrams_.on_revoke(id.slot, how);
 }
 
+void Worker::Core::on_reshape(flow::Id id, const flow::Shaping& shaping) {
+  if (!context_.table.live(id) || !context_.open(id.slot))
+    return context_.counters.add(Counter::kStaleEvents);
+  context_.reshape(id.slot, shaping);
+}
+
 Worker::Worker(const WorkerConfig& config, link::Link& link, flow::Gate& gate)
     : Worker(config, link, gate, kMonotonic) {}
 Worker::Worker(const WorkerConfig& config, link::Link& link, flow::Gate& gate, const Clock& clock)
@@ -311,6 +318,7 @@ void Worker::on_inbound(flow::Inbound inbound) { core_->on_inbound(std::move(inb
 void Worker::on_late_datagram(const flow::LateDatagram& datagram) { core_->on_late_datagram(datagram); }
 void Worker::on_refuse(flow::Id id, flow::RefuseHow how) { core_->on_refuse(id, how); }
 void Worker::on_revoke(flow::Id id, flow::RefuseHow how) { core_->on_revoke(id, how); }
+void Worker::on_reshape(flow::Id id, const flow::Shaping& shaping) { core_->on_reshape(id, shaping); }
 void Worker::on_gate_writable() { core_->on_gate_writable(); }
 const Counters& Worker::counters() const { return core_->context().counters; }
 std::uint32_t Worker::live_flows() const { return core_->context().table.size(); }

@@ -57,6 +57,7 @@ class Worker final : public flow::GateEvents {
   void on_inbound(flow::Inbound inbound) override;
   void on_late_datagram(const flow::LateDatagram& datagram) override;
   void on_revoke(flow::Id id, flow::RefuseHow how) override;
+  void on_reshape(flow::Id id, const flow::Shaping& shaping) override;
   void on_gate_writable() override;
 
   [[nodiscard]] const Counters& counters() const;

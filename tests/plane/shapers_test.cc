@@ -247,7 +247,7 @@ TEST_CASE("shapers: whoever leaves a line does so from any place, and the others
     const auto start = base::Instant::from_nanos(1'000'000'000);
     loop::TimerWheel timers(8 + Shapers::kTimers, start);
     Shapers shapers(bank, 8, timers, 8);
-    const ShaperIds ids = shapers.adopt({.shaper = 1, .outer = 2, .rate = kRate, .outer_rate = kRate});
+    const ShaperIds ids = shapers.adopt({.shaper = 1, .outer = 2, .rate = kRate, .outer_rate = kRate}, start);
     shapers.charge(ids, Direction::kToHost, 10 * kBurst, start);
     for (std::uint32_t slot = 0; slot < 4; ++slot)
       CHECK(shapers.allowance(slot, ids, Direction::kToHost, 1000, start) == 0);

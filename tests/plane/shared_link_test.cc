@@ -151,6 +151,7 @@ struct InboundList final : flow::GateEvents {
   void on_grant(flow::Grant) override {}
   void on_refuse(flow::Id, flow::RefuseHow) override {}
   void on_revoke(flow::Id, flow::RefuseHow) override {}
+  void on_reshape(flow::Id, const flow::Shaping&) override {}
   void on_gate_writable() override {}
   void on_late_datagram(const flow::LateDatagram&) override {}
   void on_inbound(flow::Inbound inbound) override {

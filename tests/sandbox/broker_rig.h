@@ -175,6 +175,8 @@ class Inbox : public flow::GateEvents {
   void on_grant(flow::Grant grant) override { grants.emplace(grant.id, std::move(grant)); }
   void on_refuse(flow::Id id, flow::RefuseHow how) override { refusals[id] = how; }
   void on_revoke(flow::Id id, flow::RefuseHow how) override { revocations[id] = how; }
+  void on_reshape(flow::Id id, const flow::Shaping& shaping) override { reshaped[id].push_back(shaping); }
+  std::map<flow::Id, std::vector<flow::Shaping>> reshaped;
   void on_inbound(flow::Inbound inbound) override {
     firsts.emplace_back(reinterpret_cast<const char*>(inbound.first.data()), inbound.first.size());
     offered.push_back(std::move(inbound));

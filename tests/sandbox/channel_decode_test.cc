@@ -44,7 +44,8 @@ TEST_CASE("channel: every field that cannot be is a violation") {
   const Bad cases[] = {
       {"version 0", request_v4(), {{0, 0}}, Violation::kVersion},
       {"version 1, before inbound flows", request_v4(), {{0, 1}}, Violation::kVersion},
-      {"version 3", request_v4(), {{0, 3}}, Violation::kVersion},
+      {"version 2, before reshapes", request_v4(), {{0, 2}}, Violation::kVersion},
+      {"version 4", request_v4(), {{0, 4}}, Violation::kVersion},
       {"type 0", request_v4(), {{2, 0}}, Violation::kType},
       {"type 8", request_v4(), {{2, 8}}, Violation::kType},
       {"an offer, in the wrong direction", inbound_tcp(), {}, Violation::kType},
@@ -166,6 +167,13 @@ TEST_CASE("channel: a wrong message of the broker is a fault to stop at") {
       {"inbound: a shorter payload is promised", inbound_udp("x"), {{88, 0}}, Violation::kLength},
       {"inbound: TCP with a payload", inbound_udp("x"), {{16, 6}}, Violation::kLength},
       {"inbound: too long", inbound_udp(std::string(65528, 'x')), {}, Violation::kLength},
+      {"reshape: with a descriptor", reshape(), {}, Violation::kDescriptor},
+      {"reshape: generation 0", reshape(), {{8, 0}}, Violation::kSlotOrGeneration, false},
+      {"reshape: shaper without a rate", reshape(), {{16, 0}}, Violation::kEnum, false},
+      {"reshape: shaper 65", reshape(), {{12, 65}}, Violation::kEnum, false},
+      {"reshape: an outer shaper alone", reshape(), {{12, 0}, {16, 0}}, Violation::kEnum, false},
+      {"reshape: the type of a grant", reshape(), {{2, 16}}, Violation::kLength},
+      {"reshape: the next type", reshape(), {{2, 22}}, Violation::kType, false},
       {"late datagram: with a descriptor", late_datagram(), {}, Violation::kDescriptor},
       {"late datagram: generation 0", late_datagram(), {{8, 0}}, Violation::kSlotOrGeneration, false},
       {"late datagram: a longer payload is promised", late_datagram(), {{12, 3}}, Violation::kLength, false},
@@ -183,6 +191,39 @@ TEST_CASE("channel: a wrong message of the broker is a fault to stop at") {
   for (const Raw& good : {grant(), inbound_tcp(), inbound_udp(""), inbound_udp("x")})
     CHECK(decode_from_broker(bytes(good), base::Fd{::open("/dev/null", O_RDONLY | O_CLOEXEC)}).has_value());
   CHECK(decode_from_broker(bytes(late_datagram()), base::Fd{}).has_value());
+  const auto reshaped = decode_from_broker(bytes(reshape()), base::Fd{});
+  REQUIRE(reshaped.has_value());
+  CHECK(std::get<FlowReshape>(*reshaped).id == flow::Id{7, 3});
+  CHECK(std::get<FlowReshape>(*reshaped).shaping ==
+        flow::Shaping{.shaper = 9, .outer = 1, .rate = 200, .outer_rate = 5000, .report = 4096});
+  // Every other length is none.
+  for (std::size_t size = 0; size < reshape().size() + 4; ++size) {
+    Raw raw = reshape();
+    raw.resize(size);
+    CHECK(decode_from_broker(bytes(raw), base::Fd{}).has_value() == (size == reshape().size()));
+  }
+}
+
+TEST_CASE("channel: what a mutated reshape decodes to is in range") {
+  std::mt19937 random{815};
+  int accepted = 0;
+  for (int round = 0; round < 100'000; ++round) {
+    Raw raw = reshape();
+    for (unsigned n = random() % 4; n-- > 0;)
+      raw.at(random() % raw.size()) = static_cast<std::uint8_t>(random());
+    const auto decoded = decode_from_broker(bytes(raw), base::Fd{});
+    if (!decoded) continue;
+    const auto* reshaped = std::get_if<FlowReshape>(&*decoded);
+    if (reshaped == nullptr) continue;
+    ++accepted;
+    const flow::Shaping& shaping = reshaped->shaping;
+    CHECK(reshaped->id.generation != 0);
+    CHECK(shaping.shaper <= flow::kMaxShapers);
+    CHECK(shaping.outer <= flow::kMaxShapers);
+    CHECK((shaping.shaper == 0) == (shaping.rate == 0));
+    CHECK((shaping.outer == 0 || (shaping.shaper != 0 && shaping.shaper != shaping.outer)));
+  }
+  CHECK(accepted > 10'000);
 }
 
 }  // namespace cordon::sandbox

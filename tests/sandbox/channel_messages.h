@@ -23,7 +23,7 @@ inline void put32(Raw& raw, std::uint32_t value) {
 }
 inline Raw header(unsigned type, std::uint32_t slot, std::uint32_t generation) {
   Raw raw;
-  put16(raw, 2);
+  put16(raw, 3);
   put16(raw, type);
   put32(raw, slot);
   put32(raw, generation);
@@ -127,6 +127,12 @@ inline Raw late_datagram() {
   Raw raw = header(20, 7, 3);
   put32(raw, 2);
   raw.insert(raw.end(), {'h', 'i'});
+  return raw;
+}
+
+inline Raw reshape() {
+  Raw raw = header(21, 7, 3);
+  put_shaping(raw, 9, 200, 1, 5000, 4096);
   return raw;
 }
 

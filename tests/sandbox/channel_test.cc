@@ -23,6 +23,7 @@ struct Events final : flow::GateEvents {
   void on_grant(flow::Grant grant) override { grants.push_back(std::move(grant)); }
   void on_refuse(flow::Id id, flow::RefuseHow how) override { refusals.emplace_back(id, how); }
   void on_revoke(flow::Id id, flow::RefuseHow how) override { revocations.emplace_back(id, how); }
+  void on_reshape(flow::Id id, const flow::Shaping& shaping) override { reshaped.emplace_back(id, shaping); }
   void on_gate_writable() override {
     ++writable;
     if (when_writable) when_writable();
@@ -41,6 +42,7 @@ struct Events final : flow::GateEvents {
   std::vector<flow::Grant> grants;
   std::vector<std::pair<flow::Id, flow::RefuseHow>> refusals;
   std::vector<std::pair<flow::Id, flow::RefuseHow>> revocations;
+  std::vector<std::pair<flow::Id, flow::Shaping>> reshaped;
   int writable = 0;
   std::function<void()> when_writable;
 };
@@ -101,7 +103,10 @@ TEST_CASE("channel: request, grant with its socket, refusal, revocation, close")
   REQUIRE(ends.broker->send_grant({1, 2}, file.get(), 1500, 65536) == SendStatus::kSent);
   REQUIRE(ends.broker->send_refuse({3, 4}, flow::RefuseHow::kHostUnreachable) == SendStatus::kSent);
   REQUIRE(ends.broker->send_revoke({1, 2}, flow::RefuseHow::kDrop) == SendStatus::kSent);
-  CHECK(ends.gate->dispatch(events, false) == ChannelGate::Status::kOpen);  // all three in one wake-up
+  const flow::Shaping other{.shaper = 5, .outer = 6, .rate = 7, .outer_rate = std::uint64_t{8} << 32U};
+  REQUIRE(ends.broker->send_reshape({1, 2}, other) == SendStatus::kSent);
+  CHECK(ends.gate->dispatch(events, false) == ChannelGate::Status::kOpen);  // all of them in one wake-up
+  CHECK(events.reshaped == std::vector{std::pair{flow::Id{1, 2}, other}});
   REQUIRE(events.grants.size() == 1);
   CHECK(events.grants[0].id == flow::Id{1, 2});
   CHECK(events.grants[0].path_mtu == 1500);
