@@ -59,6 +59,7 @@ const Node* NodeReader::scalar(const Node& map, std::string_view key) {
 void NodeReader::check_keys(const Node& map, const std::string& where, const Grammar& grammar) {
   for (const Node& key : map.keys) {
     if (key.kind != Node::Kind::kScalar || key.text == "<<") continue;  // the reader has said so
+    if (is_full()) return;                                              // a hundred errors: enough
     if (has(grammar.keys, key.text)) {
       if (role_ == FileRole::kTenant && has(grammar.operators, key.text))
         fail(Code::kOperatorOnly, key,
