@@ -28,6 +28,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@
 #include "core/base/fd.h"
 #include "core/base/time.h"
 #include "sandbox/control.h"
+#include "sandbox/control_listener.h"
 
 namespace cordon::sandbox {
 
@@ -86,6 +88,8 @@ struct LauncherConfig {
   // The audit sink opened again: its file was renamed. Invalid: there is none, or it cannot be had (the
   // callee has said so).
   std::function<base::Fd()> reopen_audit;
+  // Where control clients come in, once the guest runs and for as long as the broker lives.
+  std::optional<ControlListener> control;
   std::string resolv_conf = "/etc/resolv.conf";
   bool verbose = false;
   // Traffic flows, and COMMAND was released.

@@ -39,10 +39,11 @@ base::Result<void> Supervisor::turn() {
 void Supervisor::work_deadlines() {
   watch_loader_deadline();
   if (base::monotonic_now() >= send_due_) send_waiting();
+  if (base::monotonic_now() >= control_due_) open_control();
 }
 
 int Supervisor::milliseconds_to_deadline() const {
-  auto due = std::min(loader_deadline_, send_due_);
+  auto due = std::min({loader_deadline_, send_due_, control_due_});
   if (revoke_) due = revoke_->deadline;
   if (failed_start_) due = std::min(due, failed_start_->deadline);
   if (due == base::Instant::never()) return -1;
@@ -57,6 +58,10 @@ base::Result<void> Supervisor::dispatch(int fd) {
   if (translator_output_ && fd == translator_output_.get()) return read_translator_ready();
   if (!has_command_ && fd == guest_.end_fd()) {
     if (guest_.ended() && !result_) result_ = 0;
+    return {};
+  }
+  if (config_.control && fd == config_.control->poll_fd()) {
+    serve_control();
     return {};
   }
   if (fd == resolvers_.poll_fd()) {
@@ -150,8 +155,36 @@ base::Result<void> Supervisor::go_when_ready() {
   if (ready_ || !broker_ready_ || !translator_ready_) return {};
   ready_ = true;
   CORDON_TRY(guest_.go());
+  open_control();
   if (config_.on_ready) config_.on_ready();
   return {};
+}
+
+void Supervisor::open_control() {
+  control_due_ = base::Instant::never();
+  if (config_.control && !broker_gone_) watch(config_.control->poll_fd());
+}
+
+// A few at a time: whoever can connect can also come back at once.
+void Supervisor::serve_control() {
+  for (int i = 0; i < 8 && control_; ++i) {
+    const auto visit = config_.control->accept(base::monotonic_now());
+    if (visit.too_many) {
+      ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, config_.control->poll_fd(), nullptr);
+      control_due_ = base::monotonic_now() + std::chrono::milliseconds{100};
+      return;
+    }
+    if (!visit.refused.empty() && !std::exchange(refusal_told_, true))
+      say("control socket: refused a peer: " + std::string{visit.refused});
+    // A broker that takes nothing now has no time for clients either: the connection is closed.
+    if (visit.client) static_cast<void>(control_->send_new_client(visit.client.get()));
+    if (!visit.more) return;
+  }
+}
+
+void Supervisor::close_control() {
+  control_due_ = base::Instant::never();
+  config_.control.reset();  // and out of the epoll set
 }
 
 void Supervisor::send_resolvers() {

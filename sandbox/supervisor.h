@@ -67,6 +67,9 @@ class Supervisor {
   base::Result<void> go_when_ready();
   void send_resolvers();
   void work_deadlines();
+  void open_control();
+  void serve_control();
+  void close_control();
 
   // Policy files.
   void load_policy(control::LoadCause cause);
@@ -123,6 +126,8 @@ class Supervisor {
   base::Fd fresh_audit_;  // waits to be sent
   base::Instant loader_deadline_ = base::Instant::never();
   base::Instant send_due_ = base::Instant::never();
+  base::Instant control_due_ = base::Instant::never();  // too many came: when to look again
+  bool refusal_told_ = false;
   std::optional<Revocation> revoke_;
   std::string kill_reason_;
   std::deque<base::Instant> restarts_;

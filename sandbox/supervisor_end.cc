@@ -44,6 +44,7 @@ void Supervisor::on_broker_ended(int status) {
   revoke_.reset();
   control_.reset();
   broker_gone_ = true;
+  close_control();
   if (translator_.running()) ::kill(translator_.pid, SIGKILL);
   if (result_) return;
   if (!ready_) {

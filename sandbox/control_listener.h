@@ -1,0 +1,66 @@
+// The control socket's listening side, in the launcher: the socket file, and who may come in.
+//
+// A peer is let in when it runs as the launcher's own user, or as root, and not inside of a user namespace
+// below the launcher's: the guest's command has the same user id and sees the same files, but it never leaves
+// its own user namespace. What came in is handed to the broker; not a byte is read here.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+
+#include "core/base/error.h"
+#include "core/base/fd.h"
+#include "core/base/time.h"
+#include "core/base/token_bucket.h"
+
+namespace cordon::sandbox {
+
+// A directory for sockets that is ours alone: made with mode 0700 when it is missing (not its parents), and
+// refused when it belongs to someone else or others may write to it.
+[[nodiscard]] base::Result<void> make_socket_directory(const std::string& path);
+// Takes away the sockets in `directory` on which nobody listens any more: of instances that were killed.
+void remove_stale_sockets(const std::string& directory);
+
+class ControlListener {
+ public:
+  struct Limits {
+    unsigned per_second = 50;
+    unsigned burst = 50;
+  };
+  // A socket of mode 0600 at `path`. What a dead instance left there is replaced; nullopt: a live one has it.
+  [[nodiscard]] static base::Result<std::optional<ControlListener>> open(std::string path, Limits limits);
+  [[nodiscard]] static base::Result<std::optional<ControlListener>> open(std::string path) {
+    return open(std::move(path), Limits{});
+  }
+  ControlListener(ControlListener&& other) noexcept = default;
+  ControlListener& operator=(ControlListener&&) = delete;
+  // Removes the file if it is still ours.
+  ~ControlListener();
+
+  [[nodiscard]] int poll_fd() const { return socket_.get(); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  struct Visit {
+    base::Fd client;           // non-blocking; invalid: refused, or nobody was there
+    bool more = false;         // somebody else may wait
+    bool too_many = false;     // come back in a while, and do not look at poll_fd() until then
+    std::string_view refused;  // why
+  };
+  [[nodiscard]] Visit accept(base::Instant now);
+
+ private:
+  ControlListener(std::string path, base::Fd socket, Limits limits)
+      : path_(std::move(path)), socket_(std::move(socket)), bucket_(limits.per_second, limits.burst) {}
+
+  std::string path_;
+  base::Fd socket_;
+  base::TokenBucket bucket_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+// Empty: may come in; else why not.
+[[nodiscard]] std::string_view objection_to_peer(int socket);
+
+}  // namespace cordon::sandbox
