@@ -13,7 +13,7 @@
 // - RevokeBegin without its End for 100 ms: SIGKILL to the translator (messages: control.h).
 // - SIGINT, SIGTERM, SIGQUIT, and SIGHUP when the terminal is gone: forwarded to the command; a second one
 //   kills it. What the terminal sent has reached the command already and is not repeated.
-// - SIGHUP from a process, or the broker's wish: a loader reads the policy files again, and the broker gets
+// - SIGHUP from a process, a change of a watched policy file, or the broker's wish: a loader reads the policy files again, and the broker gets
 //   what it brings. SIGUSR1, and that SIGHUP: the audit log is opened again.
 // - resolv.conf changes: Resolvers to the broker.
 //
@@ -85,6 +85,7 @@ struct LauncherConfig {
   // The command line of a policy loader (role policy-loader, after --role); empty: there are no policy files
   // and the broker has a policy of its own. Asked again for each load.
   std::function<std::vector<std::string>(control::LoadCause)> loader_arguments;
+  std::vector<std::string> watched_files;  // of the policy: when they change, a loader reads them
   // The audit sink opened again: its file was renamed. Invalid: there is none, or it cannot be had (the
   // callee has said so).
   std::function<base::Fd()> reopen_audit;

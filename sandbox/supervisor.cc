@@ -40,11 +40,13 @@ void Supervisor::work_deadlines() {
   watch_loader_deadline();
   if (base::monotonic_now() >= send_due_) send_waiting();
   if (base::monotonic_now() >= control_due_) open_control();
+  if (policy_watch_ && policy_watch_->take(base::monotonic_now())) load_policy(control::LoadCause::kWatch);
 }
 
 int Supervisor::milliseconds_to_deadline() const {
   auto due = std::min({loader_deadline_, send_due_, control_due_});
-  if (revoke_) due = revoke_->deadline;
+  if (policy_watch_) due = std::min(due, policy_watch_->due());
+  if (revoke_) due = std::min(due, revoke_->deadline);
   if (failed_start_) due = std::min(due, failed_start_->deadline);
   if (due == base::Instant::never()) return -1;
   const auto left = due - base::monotonic_now();
@@ -58,6 +60,10 @@ base::Result<void> Supervisor::dispatch(int fd) {
   if (translator_output_ && fd == translator_output_.get()) return read_translator_ready();
   if (!has_command_ && fd == guest_.end_fd()) {
     if (guest_.ended() && !result_) result_ = 0;
+    return {};
+  }
+  if (policy_watch_ && fd == policy_watch_->poll_fd()) {
+    policy_watch_->take_events(base::monotonic_now());
     return {};
   }
   if (config_.control && fd == config_.control->poll_fd()) {

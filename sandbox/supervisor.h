@@ -17,6 +17,7 @@
 #include "sandbox/diagnostics.h"
 #include "sandbox/launcher.h"
 #include "sandbox/launcher_signals.h"
+#include "sandbox/policy_watch.h"
 #include "sandbox/resolver_watch.h"
 #include "sandbox/spawn.h"
 
@@ -102,6 +103,7 @@ class Supervisor {
   LauncherConfig& config_;
   GuestStarter& guest_;
   LauncherSignals signals_;
+  std::optional<PolicyWatch> policy_watch_;
   ResolverWatch resolvers_{config_.resolv_conf};
   DiagnosticsPipe diagnostics_;
   base::Fd executable_;

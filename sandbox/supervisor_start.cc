@@ -43,6 +43,11 @@ base::Result<void> Supervisor::prepare() {
   epoll_ = base::Fd{::epoll_create1(EPOLL_CLOEXEC)};
   if (!epoll_) return base::fail_errno("epoll_create");
   watch(signals_.poll_fd());
+  if (!config_.watched_files.empty()) {
+    policy_watch_.emplace(config_.watched_files);
+    CORDON_TRY(policy_watch_->start());
+    watch(policy_watch_->poll_fd());
+  }
   if (const auto watching = resolvers_.start(); !watching)
     say(base::describe(watching.error()));
   else
