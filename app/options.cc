@@ -6,6 +6,7 @@
 
 #include "app/option_values.h"
 #include "app/options_attach.h"
+#include "app/options_control.h"
 #include "app/options_ctl.h"
 #include "app/options_forward.h"
 #include "app/options_lan.h"
@@ -32,6 +33,7 @@ attach gives an existing network namespace the same, until it ends or cordon is 
 
 Policy and records
   --policy FILE          policy file; repeat it: every file must allow (default: internet only)
+  --watch-policy         reload a policy file when it changes, as SIGHUP does
   --audit-log FILE       append one JSON line for each refusal and what else rules log; or "stderr",
                          "journald", "syslog", "none"
   --name NAME            the guest's name in audit records (default: guest)
@@ -61,6 +63,9 @@ Which namespace (attach)
 Telling others
   --ready-fd N           write "1" to this descriptor and close it when traffic can flow
   --pid-file FILE        holds cordon's process id while it runs
+  --control PATH         the control socket for cordon ctl (default: cordon/NAME.sock in /run for
+                         root, in $XDG_RUNTIME_DIR for others)
+  --no-control           no control socket
 
 Published ports
   -t, --tcp-ports SPEC   let connections from outside in: 8080, 8080:80, 127.0.0.1/2222:22,
@@ -90,6 +95,7 @@ struct RawOptions {
   ForwardOptions forward;
   RawAttach attach;
   RawStart start;
+  RawControl control;
   std::vector<std::string> policy;
   LanOptions lan;
   std::string audit_log, name, mac, mtu, max_flows, threads, socket_memory, isolation, features, link_faults;
@@ -126,6 +132,9 @@ void declare(CLI::App& cli, RawOptions& raw) {
   text("--ifname", raw.start.interface);
   text("--ready-fd", raw.start.ready_fd);
   text("--pid-file", raw.start.pid_file);
+  text("--control", raw.control.socket);
+  cli.add_flag("--no-control", raw.control.off);
+  cli.add_flag("--watch-policy", raw.control.watch);
   raw.lan.declare(list, text, [&cli](const char* name, bool& into) { cli.add_flag(name, into); });
   cli.add_flag("--verbose", raw.verbose);
   cli.add_flag("--quiet", raw.quiet);
@@ -262,6 +271,7 @@ Parsed from_raw(Subject subject, const RawOptions& raw, const CLI::App& cli,
   if (auto done = fill_link(raw, options.guest); !done) return std::unexpected(done.error());
   if (auto done = fill_rest(raw, options); !done) return std::unexpected(done.error());
   if (auto done = apply(raw.start, options); !done) return std::unexpected(done.error());
+  if (auto done = apply(raw.control, options); !done) return std::unexpected(done.error());
   return options;
 }
 

@@ -68,6 +68,7 @@ struct Features {
 };
 
 enum class Isolation : std::uint8_t { kBest, kStrict };
+enum class ControlSocket : std::uint8_t { kDefault, kNone, kPath };
 enum class Verbosity : std::uint8_t { kQuiet, kNormal, kVerbose };
 
 // The network namespace that `cordon attach` serves: of a process, or at a path.
@@ -79,6 +80,9 @@ struct AttachTarget {
 
 // `cordon run`, or `cordon attach` when `attach` has a value.
 struct RunOptions {
+  ControlSocket control = ControlSocket::kDefault;
+  std::string control_path;   // for kPath
+  bool watch_policy = false;  // reload when a policy file changes
   std::optional<AttachTarget> attach;
   std::optional<int> ready_fd;            // told when traffic can flow; the launcher's business alone
   std::string pid_file;                   // "": none

@@ -9,6 +9,7 @@
 #include "app/announce.h"
 #include "app/attach_guest.h"
 #include "app/audit_open.h"
+#include "app/control_open.h"
 #include "app/guest_child.h"
 #include "app/launcher_audit.h"
 #include "app/policy_loader.h"
@@ -62,6 +63,8 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   }
   auto audit = open_audit(options.audit);
   if (!audit) return fail_line(audit.error());
+  auto control = open_control(options);
+  if (!control) return fail_line(control.error());
   PolicyFiles policy_files{options};
   if (options.verbosity != Verbosity::kQuiet && policy_files.current().empty())
     std::fputs(
@@ -90,6 +93,10 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
     const auto kind = cause == sandbox::control::LoadCause::kStart ? LoadKind::kFirst : LoadKind::kReload;
     return loader_arguments(options, kind, policy_files.current());
   };
+  if (*control) config.control.emplace(std::move(**control));
+  if (options.watch_policy) config.watched_files = policy_files.current();
+  if (options.watch_policy && config.watched_files.empty() && options.verbosity != Verbosity::kQuiet)
+    std::fputs("cordon: --watch-policy: there is no policy file to watch\n", stderr);
   config.verbose = options.verbosity == Verbosity::kVerbose;
   config.on_event = [&records](const sandbox::LauncherEvent& event) { records.note(event); };
   config.on_ready = [&ready] { ready.tell(); };

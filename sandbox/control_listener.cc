@@ -30,9 +30,10 @@ std::string parent_of(const std::string& path) {
 base::Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path)
+  static_assert(sizeof address.sun_path == kMostSocketName + 1);
+  if (path.empty() || path.size() > kMostSocketName)
     return base::fail("control socket", path + ": a socket's name has at most " +
-                                            std::to_string(sizeof address.sun_path - 1) +
+                                            std::to_string(kMostSocketName) +
                                             " bytes; give a shorter --control");
   std::memcpy(address.sun_path, path.data(), path.size());
   return address;

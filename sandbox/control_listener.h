@@ -17,6 +17,8 @@
 
 namespace cordon::sandbox {
 
+inline constexpr std::size_t kMostSocketName = 107;  // sun_path, with its end (unix(7))
+
 // A directory for sockets that is ours alone: made with mode 0700 when it is missing (not its parents), and
 // refused when it belongs to someone else or others may write to it.
 [[nodiscard]] base::Result<void> make_socket_directory(const std::string& path);

@@ -13,7 +13,8 @@
 // - RevokeBegin without its End for 100 ms: SIGKILL to the translator (messages: control.h).
 // - SIGINT, SIGTERM, SIGQUIT, and SIGHUP when the terminal is gone: forwarded to the command; a second one
 //   kills it. What the terminal sent has reached the command already and is not repeated.
-// - SIGHUP from a process, a change of a watched policy file, or the broker's wish: a loader reads the policy files again, and the broker gets
+// - SIGHUP from a process, a change of a watched policy file, or the broker's wish: a loader reads the policy
+// files again, and the broker gets
 //   what it brings. SIGUSR1, and that SIGHUP: the audit log is opened again.
 // - resolv.conf changes: Resolvers to the broker.
 //
