@@ -171,6 +171,7 @@ void BrokerJudge::set_resolvers(std::span<const sandbox::control::Resolver> reso
 void BrokerJudge::on_tick(base::Instant now) {
   audit_.tick(now, base::wall_now());
   if (now >= backstop_.due() && backstop_.look(now)) record_backstop(now);
+  if (old_.end_drains(now)) ++epoch_;
   if (now < expiry_due_) return;
   // Only ever widens what is allowed, so no flow needs another look.
   monitor_.expire(now);
@@ -178,7 +179,7 @@ void BrokerJudge::on_tick(base::Instant now) {
 }
 
 base::Instant BrokerJudge::tick_due() const {
-  return std::min({audit_.next_deadline(), expiry_due_, backstop_.due()});
+  return std::min({audit_.next_deadline(), expiry_due_, backstop_.due(), old_.next_end()});
 }
 
 void BrokerJudge::finish(base::Instant now) { audit_.finish(now, base::wall_now()); }

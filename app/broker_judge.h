@@ -65,7 +65,7 @@ class BrokerJudge final : public sandbox::Judge {
   void on_clock(base::Instant now) override;
   [[nodiscard]] const policy::PolicySet& policy() const { return *policy_; }
   [[nodiscard]] const PolicyStatus& policy_status() const { return status_; }
-  // Messages of good files, that is warnings, are not printed.
+  // Only bad files are told of: no warnings, no good news.
   void be_quiet() { quiet_ = true; }
   // The policy whose rules a token names; nullptr: it is forgotten.
   [[nodiscard]] const policy::PolicySet* policy_of(std::uint64_t token) const;

@@ -90,7 +90,8 @@ sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::con
   if (!quiet_) tell(diagnostics);
   const bool again = has_policy_;
   if (again && !status_.denying && fresh->hash() == policy_->hash() && same_places(*fresh, *policy_)) {
-    tell("cordon: policy: unchanged, generation " + std::to_string(policy_->generation()) + " stays\n");
+    if (!quiet_)
+      tell("cordon: policy: unchanged, generation " + std::to_string(policy_->generation()) + " stays\n");
     return status_.outcome = PolicyLoad::kUnchanged;
   }
   const auto files = fresh->files();
@@ -105,7 +106,7 @@ sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::con
   watch_dates();
   audit_.set_policy(policy_);
   note_policy_loaded(cause, now);
-  if (again)
+  if (again && !quiet_)
     tell("cordon: policy: loaded, generation " + std::to_string(policy_->generation()) + " is in force\n");
   return status_.outcome = PolicyLoad::kInForce;
 }
