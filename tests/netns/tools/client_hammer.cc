@@ -280,7 +280,38 @@ int restless_command(const Options& options, Arguments arguments) {
   return tally.foreign == 0 ? 0 : 1;
 }
 
+// As `cut` (client_tcp.cc): exchanges datagrams and expects to be told, within the given time, that this is
+// forbidden (RFC 1812 5.2.7.1 code 13, RFC 4443 3.1 code 1, as Linux gives them to a socket).
+int udp_cut_command(const Options& options, Arguments arguments) {
+  const Target target = parse_target(arguments[0], arguments[1]);
+  const int told = target.family() == AF_INET6 ? EACCES : EHOSTUNREACH;
+  const Fd fd = connect_udp(target, options);
+  set_timeout(fd.get(), 200);
+  const auto until = Clock::now() + std::chrono::seconds(parse_number(arguments[2]));
+  int silent = 0;
+  for (std::uint64_t i = 0; Clock::now() < until; ++i) {
+    std::uint64_t back = 0;
+    const bool answered = send(fd.get(), &i, sizeof i, MSG_NOSIGNAL) == sizeof i &&
+                          recv(fd.get(), &back, sizeof back, 0) == sizeof back;
+    if (!answered && errno == told) {
+      std::printf("{\"command\": \"udp-cut\", \"exchanges\": %" PRIu64 ", \"error\": \"%s\"}\n", i,
+                  std::strerror(errno));
+      return 0;
+    }
+    if (!answered && errno != EAGAIN) fail("another error: %s", std::strerror(errno));
+    if (answered && i == 0) {
+      std::puts("ready");
+      std::fflush(stdout);
+    }
+    silent = answered ? 0 : silent + 1;
+    if (silent == 10) fail("it fell silent, no error was seen");
+    std::this_thread::sleep_for(2ms);
+  }
+  fail("it still works");
+}
+
 constexpr std::array kCommands{
+    CommandEntry{"udp-cut", "ADDRESS PORT SECONDS", udp_cut_command, 3},
     CommandEntry{"steady", "PORT MILLISECONDS ADDRESS...", steady_command, 3},
     CommandEntry{"restless", "PORT MILLISECONDS PACE_MS ADDRESS...", restless_command, 4},
 };
