@@ -9,7 +9,7 @@
 using namespace cordon;
 using namespace cordon::policy;
 
-TEST_CASE("policy: the reference lists every code, reason, action, place and metadata endpoint") {
+TEST_CASE("policy: the reference lists every reason, action, place and metadata endpoint") {
   std::ifstream stream{std::string{CORDON_SOURCE_DIR} + "/docs/policy-reference.md"};
   REQUIRE(stream.good());
   const std::string page{std::istreambuf_iterator<char>{stream}, {}};
@@ -17,14 +17,6 @@ TEST_CASE("policy: the reference lists every code, reason, action, place and met
     CAPTURE(text);
     CHECK(page.find(text) != std::string::npos);
   };
-  using enum Code;
-  for (const auto code :
-       {kUnreadable,   kSyntax,          kYamlFeature,    kUnknownKey,   kDuplicateKey,    kMissingKey,
-        kWrongKind,    kNotSupportedYet, kTooMany,        kVersion,      kBadName,         kDuplicateRule,
-        kBadChoice,    kAllowOrDeny,     kBadDestination, kHostBits,     kBadPrefixLength, kNameDestination,
-        kOperatorOnly, kBadPort,         kReversedRange,  kEmptyList,    kBadText,         kBadLimit,
-        kNoMeaning,    kRatesInTwoFiles, kShadowed,       kNeverReached, kLooserLimit})
-    has("| P" + std::to_string(static_cast<unsigned>(code)) + " |");
   for (std::size_t i = 1; i < kReasonCount; ++i)
     has("`" + std::string{to_string(static_cast<Reason>(i))} + "`");
   for (auto a = AuditAction::kFlowDenied; a <= AuditAction::kAuditDropped;
