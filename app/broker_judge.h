@@ -109,7 +109,8 @@ class BrokerJudge final : public sandbox::Judge {
   void note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now);
   // `why`: the first error. The policy before stays, or everything is denied: the caller says which in it.
   void note_policy_rejected(sandbox::control::LoadCause cause, std::string_view why, base::Instant now);
-  // A packet filter behind us: once after lockdown, then every minute by on_tick().
+  // A packet filter behind us: once after lockdown, then every minute by on_tick(), and
+  // whenever a policy comes into force.
   void look_for_backstop(base::Instant now) { backstop_.look(now); }
   [[nodiscard]] Backstop backstop() const { return backstop_.state(); }
   // At the end: every summary that is still held back.

@@ -185,6 +185,7 @@ void BrokerJudge::on_spoof(const flow::SpoofReport& report, base::Instant now) {
 }
 
 void BrokerJudge::note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now) {
+  if (backstop_.due() != base::Instant::never() && backstop_.look(now)) record_backstop(now);
   const std::string message = "cordon " CORDON_VERSION ": this policy is in force; backstop: " +
                               std::string{to_string(backstop_.state())};
   record({.action = policy::AuditAction::kPolicyLoaded, .cause = name_of(cause), .message = message}, now);

@@ -84,6 +84,19 @@ expect "it did without the backstop: $counts" test "$(number datagrams <<<"$coun
 in_host nft delete table inet rewrite
 load
 
+# It comes and goes while a guest runs: seen when a policy is loaded, if not before.
+background seen -- sh -c 'echo ready; while ! [ -e $0 ]; do sleep 0.05; done' $W/log/enough
+expect "a start is recorded with it" grep -q 'in force; backstop: active' "$AUDIT"
+unload
+sed -i '2a refuse: drop' $W/policy.yaml
+kill -HUP "$(role launcher)"
+expect "its end is recorded" within 5 grep -q '"host-state-changed".*backstop: none' "$AUDIT"
+touch $W/log/enough
+wait "${pid_of[seen]}"
+sed -i '/refuse: drop/d' $W/policy.yaml
+rm $W/log/enough
+load
+
 # The address comes and goes on the very uplink, as in address_race.sh: there the residue is counted, here it is nothing.
 start canary host $TRAFFIC canary $PORT
 flip() {
