@@ -1,5 +1,6 @@
 #include "policy/compile.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -39,6 +40,7 @@ class Compiler {
     operators(root, out);
     if (const Node* node = NodeReader::find(root, "tests")) compile_tests(reader_, *node, out);
     warn_of_looser(out);
+    warn_of_aliases(out);
     return out;
   }
 
@@ -119,6 +121,18 @@ class Compiler {
                       quote(which) + " of rule " + quote(rule.name) +
                           " is never reached: the file's own in line " + std::to_string(file.limits.at.line) +
                           " is lower");
+  }
+
+  // An alias is the host, which no address opens.
+  void warn_of_aliases(const Ruleset& file) {
+    for (const Rule& rule : file.egress) {
+      if (rule.action == Action::kDeny) continue;
+      for (const net::Prefix& alias : file.host.aliases)
+        if (std::ranges::any_of(rule.to.prefixes, [&](const auto& p) { return alias.contains(p); }))
+          report_.add(Code::kNeverReached, rule.at,
+                      net::to_string(alias) + " is an alias of this host, which rule " + quote(rule.name) +
+                          " names by address; only the word `host` opens it");
+    }
   }
 
   NodeReader reader_;

@@ -23,6 +23,12 @@ std::string_view line_of(std::string_view text, std::uint32_t line) {
   return text.substr(0, kExcerptBytes);
 }
 
+// Columns are bytes, what a terminal shows are characters.
+std::size_t characters(std::string_view utf8) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(utf8, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80; }));
+}
+
 // Levenshtein with one row.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -70,8 +76,11 @@ std::string render(const Diagnostic& d) {
   const auto room = d.excerpt.size() + 1 - d.at.column;
   const auto length = std::max<std::size_t>(1, std::min<std::size_t>(d.at.length, room));
   out += number + line + " | " + d.excerpt + "\n";
-  out += std::string(number.size() + line.size(), ' ') + " | " + std::string(d.at.column - 1, ' ') + "^" +
-         std::string(length - 1, '~') + "\n";
+  const std::string_view excerpt{d.excerpt};
+  const auto before = characters(excerpt.substr(0, d.at.column - 1));
+  const auto under = std::max<std::size_t>(1, characters(excerpt.substr(d.at.column - 1, length)));
+  out += std::string(number.size() + line.size(), ' ') + " | " + std::string(before, ' ') + "^" +
+         std::string(under - 1, '~') + "\n";
   return out;
 }
 

@@ -63,8 +63,6 @@ bool fit_together(std::span<const Ruleset> rulesets, std::span<const ParsedSourc
   for (std::size_t i = 0; i < rulesets.size(); ++i) {
     Report report{files[i].path, files[i].text};
     check_rates(rulesets, i, report);
-    // As if nothing in the file had ended yet: time alone must not turn a good file into a bad one.
-    run_tests(rulesets[i], base::WallTime::min(), report);
     good = good && !report.has_errors();
     append(diagnostics, report.take());
   }
@@ -117,8 +115,11 @@ Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation, base:
     Report report{file.path, file.text, std::move(file.diagnostics)};
     if (file.document && !report.is_full())
       if (auto one = compile(*file.document, file.path, i == 0 ? FileRole::kOperator : FileRole::kTenant,
-                             report, now))
-        rulesets.push_back(std::move(*one));
+                             report, now)) {
+        // As if nothing in the file had ended yet: time alone must not turn a good file into a bad one.
+        run_tests(*one, base::WallTime::min(), report);
+        if (!report.has_errors()) rulesets.push_back(std::move(*one));
+      }
     append(out.diagnostics, report.take());
   }
   if (rulesets.size() == files.size() && fit_together(rulesets, files, out.diagnostics))

@@ -233,6 +233,14 @@ TEST_CASE("policy: limits of size are errors, not truncation") {
   CHECK(messages({rules}) ==
         "a.yaml:4:3: error P108: more than 4096 rules in the file\n    4 |   - {name: r0, deny: any}\n      "
         "|   ^\n");
+  std::string both = kHead + "egress:\n";
+  for (int i = 0; i < 4000; ++i)
+    both +=
+        "  - {name: r" + std::to_string(i) + ", deny: 10.0.0.1, ports: tcp/" + std::to_string(i + 1) + "}\n";
+  CHECK(messages({both}).empty());
+  both += "ingress:\n";
+  for (int i = 0; i < 97; ++i) both += "  - {name: s" + std::to_string(i) + ", deny: any}\n";
+  CHECK(messages({both}).starts_with("a.yaml:4005:3: error P108: more than 4096 rules in the file\n"));
   std::string items = kHead + "egress:\n  - name: a\n    deny:\n";
   for (int i = 0; i <= 256; ++i)
     items += "    - 10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256) + "\n";

@@ -215,6 +215,11 @@ TEST_CASE("policy: errors of host and guests") {
        "error P207: 10.0.0.1/8 has host bits set; did you mean 10.0.0.0/8 or the single address 10.0.0.1?"},
       {"everything an alias", kHead + "host: {aliases: 0.0.0.0/0}\n", "3:17",
        "error P216: \"0.0.0.0/0\" would make every destination the host itself"},
+      {"an alias that is named by address",
+       kHead + "host: {aliases: 203.0.113.0/24}\negress:\n  - {name: a, allow: [any, 203.0.113.7]}\n", "5:5",
+       "warning P302: 203.0.113.0/24 is an alias of this host, which rule \"a\" names by address; only the "
+       "word "
+       "`host` opens it"},
       {"guests is no mapping", kHead + "guests: blue\n", "3:9",
        "error P106: \"guests\" must be a mapping, not a single value"},
       {"guests without a tenant", kHead + "guests: {}\n", "3:9",
@@ -243,4 +248,20 @@ TEST_CASE("policy: what has ended is warned about, and loads") {
       {"a rule", kHead + "egress:\n  - {name: a, allow: any, until: 2020-01-01T00:00:00Z}\n", "4:34",
        "warning P304: 2020-01-01T00:00:00Z has passed: the rule matches nothing"},
   });
+}
+
+TEST_CASE("policy: all that is wrong is said at once, failing tests included") {
+  const std::string wrong = "tests: [{to: internet, port: tcp/1, expect: allow}]\n";
+  const auto text = messages({kHead + wrong, "version: 1\n", kHead + wrong});
+  CHECK(text.starts_with("a.yaml:3:9: error P218: "));
+  CHECK(text.find("b.yaml:1:1: error P105: ") != std::string::npos);
+  CHECK(text.find("c.yaml:3:9: error P218: ") != std::string::npos);
+}
+
+TEST_CASE("policy: the caret stands under the character, whatever stands before it") {
+  CHECK(messages({kHead + "egress: [{name: \"\u00e9\u4e2d\", alow: x}]\n"})
+            .find("    3 | egress: [{name: \"\u00e9\u4e2d\", alow: x}]\n      |                 ^~~~\n") !=
+        std::string::npos);
+  CHECK(messages({kHead + "egress: [{name: \"\u00e9\u4e2d\", alow: x}]\n"})
+            .find("      |                       ^~~~\n") != std::string::npos);
 }
