@@ -62,7 +62,7 @@ void run_tests(const Ruleset& file, base::WallTime now, Report& report) {
   if (file.tests.empty()) return;
   Ruleset alone = file;
   alone.mode = Mode::kEnforce;  // an audit file's test asks what the file says
-  const PolicySet policy{{std::move(alone)}};
+  const PolicySet policy{{std::move(alone)}, 0};
   for (const FileTest& test : file.tests) {
     const auto tuple = tuple_of(test);
     const auto facts = empty_host(test, now);

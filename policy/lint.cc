@@ -8,33 +8,6 @@
 #include "policy/special_purpose.h"
 
 namespace cordon::policy {
-namespace {
-
-bool covers(const PortRange& outer, const PortRange& inner) {
-  return outer.protocol == inner.protocol && outer.first <= inner.first && inner.last <= outer.last;
-}
-
-// `first` is matched whenever `second` is. A deny also looks at wrapped forms, guarded places and DNS ports
-// that an allow leaves out (decide.cc, covered()), so an allow hides a deny only by words that have no such
-// difference.
-bool hides(const Rule& first, const Rule& second) {
-  if (first.until < second.until) return false;  // it goes first
-  if (!first.except.empty() || !first.to.words.contains(second.to.words)) return false;
-  const bool wider_second = first.action == Action::kAllow && second.action == Action::kDeny;
-  if (wider_second && (!second.to.prefixes.empty() || second.to.words.contains(Word::kInternet)))
-    return false;
-  const bool places = std::ranges::all_of(second.to.prefixes, [&](const net::Prefix& inner) {
-    return std::ranges::any_of(first.to.prefixes,
-                               [&](const net::Prefix& outer) { return outer.contains(inner); });
-  });
-  return places && std::ranges::all_of(second.ports, [&](const PortRange& inner) {
-           return std::ranges::any_of(first.ports,
-                                      [&](const PortRange& outer) { return covers(outer, inner); });
-         });
-}
-
-}  // namespace
-
 std::string shadow_message(const Rule& first, const Rule& second) {
   const bool contrary = first.action != second.action;
   return "rule " + quote(second.name) + " can never match: all of it is decided by " + quote(first.name) +
@@ -48,25 +21,20 @@ std::string never_reached(const net::Prefix& prefix) {
   static const std::array kWrappings{*net::parse_prefix("64:ff9b::/96"), *net::parse_prefix("64:ff9b:1::/48"),
                                      *net::parse_prefix("2002::/16"), *net::parse_prefix("2001::/32"),
                                      *net::parse_prefix("::/96")};
-  for (const auto& row : special_prefixes()) {
-    const auto whole = net::Prefix::containing(row.address, row.length);
-    if (row.kind == AddressKind::kMetadata && whole == prefix)
-      return "a metadata endpoint (" + std::string{row.source} + "), which only the word `metadata` opens";
-  }
+  const SpecialPrefix* row = special_prefix_of(prefix.address());
+  if (row != nullptr && row->kind == AddressKind::kMetadata && row->length == prefix.length())
+    return "a metadata endpoint (" + std::string{row->source} + "), which only the word `metadata` opens";
   for (const auto& wrapping : kWrappings)
     if (wrapping.contains(prefix) && prefix.length() > 0 && !net::is_unspecified(prefix.address()) &&
         prefix != net::Prefix::single(*net::parse_ip("::1")))
       return "an IPv4 address in IPv6 form; the IPv4 address decides, so write that";
-  for (const auto& row : special_prefixes()) {
-    const auto whole = net::Prefix::containing(row.address, row.length);
-    const bool exception_inside = std::ranges::any_of(special_prefixes(), [&](const SpecialPrefix& other) {
-      return other.kind != AddressKind::kFloor && prefix.contains(other.address);
-    });
-    if (row.kind == AddressKind::kFloor && whole.contains(prefix) && !exception_inside &&
-        kind_of(prefix.address()) == AddressKind::kFloor)
-      return std::string{row.what} + " (" + std::string{row.source} + "), which no rule opens";
-  }
-  return {};
+  if (row == nullptr || row->kind != AddressKind::kFloor || row->length > prefix.length()) return {};
+  const bool exception_inside = std::ranges::any_of(special_prefixes(), [&](const SpecialPrefix& other) {
+    return other.kind != AddressKind::kFloor && prefix.contains(other.address);
+  });
+  return exception_inside
+             ? std::string{}
+             : std::string{row->what} + " (" + std::string{row->source} + "), which no rule opens";
 }
 
 std::string never_comes(const net::Prefix& prefix) {
@@ -107,25 +75,6 @@ void check_rates(std::span<const Ruleset> files, std::size_t index, Report& repo
   if (count_shapers(files.first(index + 1)) > flow::kMaxShapers)
     report.add(Code::kTooMany, here->limits.at,
                "more than " + std::to_string(flow::kMaxShapers) + " rates in all files together");
-}
-
-namespace {
-
-void report_shadowed(const std::vector<Rule>& rules, Report& report) {
-  for (std::size_t j = 1; j < rules.size(); ++j) {
-    for (std::size_t i = 0; i < j; ++i) {
-      if (!hides(rules[i], rules[j])) continue;
-      report.add(Code::kShadowed, rules[j].at, shadow_message(rules[i], rules[j]));
-      break;
-    }
-  }
-}
-
-}  // namespace
-
-void report_shadowed(const Ruleset& ruleset, Report& report) {
-  report_shadowed(ruleset.egress, report);
-  report_shadowed(ruleset.ingress, report);
 }
 
 }  // namespace cordon::policy

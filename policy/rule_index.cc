@@ -12,24 +12,6 @@ constexpr std::size_t kShortList = 64;
 
 }  // namespace
 
-RuleIndex::Key RuleIndex::key_of(const net::IpAddress& address) {
-  Key key;
-  const auto bytes = address.bytes();
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    std::uint64_t& half = i < 8 ? key.high : key.low;
-    half |= std::uint64_t{bytes[i]} << (56U - 8U * (i % 8U));
-  }
-  return key;
-}
-
-bool RuleIndex::contains(const Key& prefix, unsigned length, const Key& address) {
-  const auto differ = [](std::uint64_t a, std::uint64_t b, unsigned bits) {
-    return bits != 0 && ((a ^ b) >> (64U - bits)) != 0;
-  };
-  return !differ(prefix.high, address.high, std::min(length, 64U)) &&
-         (length <= 64 || !differ(prefix.low, address.low, length - 64U));
-}
-
 // For echo all ports are one.
 std::uint32_t RuleIndex::port_key(flow::Protocol protocol, std::uint16_t port) {
   switch (protocol) {
@@ -61,16 +43,9 @@ class RuleIndex::Search {
     return best_ == rules_.size() ? Decision::kNoRule : static_cast<std::int16_t>(best_);
   }
 
-  void look_up(const std::array<Table, 2>& tables, const net::IpAddress& address) {
-    const Table& table = tables[address.is_v4() ? 0 : 1];
-    const Key key = key_of(address);
-    const auto after = std::ranges::upper_bound(table.keys, key);
-    if (after == table.keys.begin()) return;
-    auto at = static_cast<std::uint32_t>(after - table.keys.begin() - 1);
-    // The first one on the way up that contains the address; so do all above it.
-    while (at != kNoNode && !contains(table.keys[at], table.nodes[at].length, key))
-      at = table.nodes[at].parent;
-    for (; at != kNoNode; at = table.nodes[at].parent) ask(table.nodes[at].slots);
+  void look_up(const Table& table, const net::IpAddress& address) {
+    for (auto at = table.prefixes.longest(address); at != PrefixNest::kNone; at = table.prefixes.parent(at))
+      ask(table.slots[at]);
   }
 
   void ask(const Slots& slots) {
@@ -121,9 +96,8 @@ std::int16_t RuleIndex::first_match(std::span<const Rule> rules, const Query& qu
 
 std::size_t RuleIndex::bytes() const {
   std::size_t sum = sizeof(*this) + slots_.capacity() * sizeof(Slot) + candidates_.capacity() * 2;
-  for (const auto* tables : {&all_, &denies_})
-    for (const Table& table : *tables)
-      sum += table.keys.capacity() * sizeof(Key) + table.nodes.capacity() * sizeof(Node);
+  for (const Table* table : {&all_, &denies_})
+    sum += table->prefixes.bytes() + table->slots.capacity() * sizeof(Slots);
   return sum;
 }
 

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "policy/match.h"
+#include "policy/prefix_nest.h"
 
 namespace cordon::policy {
 
@@ -49,12 +50,6 @@ class RuleIndex {
 
  private:
   friend class RuleIndexBuilder;
-  // 128 bits, the address at the top: the order of keys is that of addresses.
-  struct Key {
-    std::uint64_t high = 0;
-    std::uint64_t low = 0;
-    friend constexpr auto operator<=>(const Key&, const Key&) = default;
-  };
   struct Slots {  // a range of slots_
     std::uint32_t begin = 0;
     std::uint32_t end = 0;
@@ -67,25 +62,16 @@ class RuleIndex {
     std::uint16_t count = 0;
     bool goes_on = false;  // further rules may match: ask them one by one
   };
-  struct Node {
-    std::uint32_t parent = 0;  // of the next shorter prefix; kNoNode
-    Slots slots;
-    std::uint8_t length = 0;
-  };
   struct Table {
-    std::vector<Key> keys;  // ascending, then by length; parallel to nodes
-    std::vector<Node> nodes;
+    PrefixNest prefixes;
+    std::vector<Slots> slots;  // by the prefix's number
   };
-  static constexpr std::uint32_t kNoNode = UINT32_MAX;
   static constexpr std::uint16_t kUnconditional = 0x8000;  // beside a rule's number in candidates_
   class Search;
 
-  [[nodiscard]] static Key key_of(const net::IpAddress& address);
-  [[nodiscard]] static bool contains(const Key& prefix, unsigned length, const Key& address);
-
-  std::array<Table, 2> all_;     // IPv4, IPv6
-  std::array<Table, 2> denies_;  // the atoms of deny rules once more
-  std::array<Slots, 8> words_;   // by bit of Word
+  Table all_;
+  Table denies_;                // the atoms of deny rules once more
+  std::array<Slots, 8> words_;  // by bit of Word
   std::vector<Slot> slots_;
   std::vector<std::uint16_t> candidates_;
 };

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <bit>
 #include <set>
-#include <tuple>
 
 #include "core/base/check.h"
 #include "policy/rule_index.h"
@@ -69,21 +68,17 @@ class RuleIndexBuilder {
     auto out = std::make_unique<RuleIndex>();
     index_ = out.get();
     for (std::size_t w = 0; w < words_.size(); ++w) index_->words_[w] = slots_of(words_[w]);
-    for (std::size_t family = 0; family < 2; ++family) {
-      index_->all_[family] = table_of(all_[family]);
-      index_->denies_[family] = table_of(denies_[family]);
-    }
+    index_->all_ = table_of(all_);
+    index_->denies_ = table_of(denies_);
     index_->slots_.shrink_to_fit();
     index_->candidates_.shrink_to_fit();
     return out;
   }
 
  private:
-  using Key = RuleIndex::Key;
   struct Atom {
-    Key key;
-    std::uint8_t length = 0;
-    std::uint16_t candidate = 0;  // the rule, and kUnconditional
+    PrefixNest::Number prefix = 0;  // into prefixes_, then into the table's; of words 0
+    std::uint16_t candidate = 0;    // the rule, and kUnconditional
     Stretch ports;
   };
 
@@ -109,46 +104,40 @@ class RuleIndexBuilder {
     const bool unconditional = exact && rule.except.empty() && rule.until == WallTime::max();
     const auto candidate =
         static_cast<std::uint16_t>(number | (unconditional ? RuleIndex::kUnconditional : 0U));
-    const auto add = [&](std::vector<Atom>& atoms, const std::vector<Stretch>& on, const Key& key,
-                         unsigned length) {
-      for (const Stretch& s : on) atoms.push_back({key, static_cast<std::uint8_t>(length), candidate, s});
+    const auto add = [&](std::vector<Atom>& atoms, const std::vector<Stretch>& on) {
+      for (const Stretch& s : on)
+        atoms.push_back({static_cast<PrefixNest::Number>(prefixes_.size()), candidate, s});
       count_ += on.size();
     };
     auto prefixes = rule.to.prefixes;
     std::ranges::sort(prefixes);
     prefixes.erase(std::ranges::unique(prefixes).begin(), prefixes.end());
     for (const net::Prefix& prefix : prefixes) {
-      const std::size_t family = prefix.address().is_v4() ? 0 : 1;
-      const Key key = RuleIndex::key_of(prefix.address());
-      add(all_[family], ports, key, prefix.length());
-      if (!allow) add(denies_[family], ports, key, prefix.length());
+      add(all_, ports);
+      if (!allow) add(denies_, ports);
+      prefixes_.push_back(prefix);
       if (count_ > RuleIndex::kMaxAtoms) return false;
     }
     for (std::size_t w = 0; w < words_.size(); ++w) {
       const auto word = static_cast<Word>(1U << w);
       if (!rule.to.words.contains(word)) continue;
       const bool no_dns = word == Word::kInternet && allow && direction_ == Direction::kEgress;
-      add(words_[w], no_dns ? without_resolvers(ports) : ports, {}, 0);
+      add(words_[w], no_dns ? without_resolvers(ports) : ports);
     }
     return count_ <= RuleIndex::kMaxAtoms;
   }
 
   RuleIndex::Table table_of(std::vector<Atom>& atoms) {
-    RuleIndex::Table table;
-    std::ranges::sort(atoms, {}, [](const Atom& a) { return std::tuple{a.key, a.length}; });
-    std::vector<std::uint32_t> path;  // the nodes that contain the next one, if it lies below them
-    for (std::size_t begin = 0; begin < atoms.size();) {
-      const Key key = atoms[begin].key;
-      const auto length = atoms[begin].length;
-      std::size_t end = begin;
-      while (end < atoms.size() && atoms[end].key == key && atoms[end].length == length) ++end;
-      while (!path.empty() &&
-             !RuleIndex::contains(table.keys[path.back()], table.nodes[path.back()].length, key))
-        path.pop_back();
-      const std::uint32_t parent = path.empty() ? RuleIndex::kNoNode : path.back();
-      path.push_back(static_cast<std::uint32_t>(table.nodes.size()));
-      table.keys.push_back(key);
-      table.nodes.push_back({parent, slots_of(std::span{atoms}.subspan(begin, end - begin)), length});
+    std::vector<net::Prefix> used;
+    for (const Atom& atom : atoms) used.push_back(prefixes_[atom.prefix]);
+    RuleIndex::Table table{PrefixNest{std::move(used)}, {}};
+    for (Atom& atom : atoms) atom.prefix = table.prefixes.longest(prefixes_[atom.prefix]);
+    std::ranges::sort(atoms, {}, &Atom::prefix);
+    table.slots.reserve(table.prefixes.size());
+    for (auto begin = atoms.begin(); begin != atoms.end();) {
+      const auto end =
+          std::find_if(begin, atoms.end(), [&](const Atom& a) { return a.prefix != begin->prefix; });
+      table.slots.push_back(slots_of({begin, end}));
       begin = end;
     }
     return table;
@@ -208,8 +197,9 @@ class RuleIndexBuilder {
   Direction direction_;
   RuleIndex* index_ = nullptr;
   std::size_t count_ = 0;
-  std::array<std::vector<Atom>, 2> all_;
-  std::array<std::vector<Atom>, 2> denies_;
+  std::vector<net::Prefix> prefixes_;  // of all rules
+  std::vector<Atom> all_;
+  std::vector<Atom> denies_;
   std::array<std::vector<Atom>, 8> words_;
 };
 

@@ -18,6 +18,7 @@ PolicySet::PolicySet(std::vector<Ruleset> files, std::uint64_t generation, Index
       if (const auto& rules = files_[i].rules(direction);
           indexing == Indexing::kAll || RuleIndex::pays(rules))
         indexes_[2 * i + static_cast<std::size_t>(direction)] = RuleIndex::build(rules, direction);
+  if (generation_ == 0) return;
   std::string canonical;
   for (const auto& file : files_) canonical += print(file) + "---\n";
   hash_ = "sha256:" + sha256_hex(canonical);

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "policy/address_key.h"
+
 namespace cordon::policy {
 namespace {
 
@@ -72,16 +74,12 @@ constexpr std::array kRows = std::to_array<SpecialPrefix>({
     {v6({0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254}), 128, kMetadata, "instance metadata", "Google Cloud"},
 });
 
-bool covers(const SpecialPrefix& row, const net::IpAddress& address) {
-  if (row.address.family() != address.family()) return false;
-  const auto want = row.address.bytes();
-  const auto have = address.bytes();
-  const std::size_t whole = row.length / 8U;
-  for (std::size_t i = 0; i < whole; ++i)
-    if (want[i] != have[i]) return false;
-  const unsigned rest = row.length % 8U;
-  return rest == 0 || ((want[whole] ^ have[whole]) >> (8U - rest)) == 0;
-}
+// For each decision anew, so the rows' keys are kept beside them.
+constexpr auto kKeys = [] {
+  std::array<AddressKey, kRows.size()> keys{};
+  for (std::size_t i = 0; i < kRows.size(); ++i) keys[i] = key_of(kRows[i].address);
+  return keys;
+}();
 
 }  // namespace
 
@@ -89,8 +87,13 @@ std::span<const SpecialPrefix> special_prefixes() { return kRows; }
 
 const SpecialPrefix* special_prefix_of(const net::IpAddress& address) {
   const SpecialPrefix* best = nullptr;
-  for (const auto& row : kRows)
-    if (covers(row, address) && (best == nullptr || row.length > best->length)) best = &row;
+  const AddressKey key = key_of(address);
+  for (std::size_t i = 0; i < kRows.size(); ++i) {
+    const SpecialPrefix& row = kRows[i];
+    if (share_prefix(kKeys[i], key, row.length) && row.address.family() == address.family() &&
+        (best == nullptr || row.length > best->length))
+      best = &row;
+  }
   return best;
 }
 
