@@ -72,6 +72,38 @@ class FakeJudge : public Judge {
   int wrong_releases = 0;
   std::uint32_t last_account = 0;
 
+  // Reloads.
+  std::set<net::IpAddress> draining;  // of `host`: live flows to it go on
+  bool relimit = false;               // readmit() gives the limits of now
+  bool ready = true;
+  PolicyLoad load_outcome = PolicyLoad::kInForce;
+  int loads = 0;
+  int readmissions = 0;
+  std::vector<std::uint32_t> reviewed;
+
+  Verdict judge_again(const FlowView& flow, bool inbound, base::Instant now) override {
+    Verdict verdict = Judge::judge_again(flow, inbound, now);
+    if (!stale && draining.contains(flow.tuple.remote.address)) verdict.allow = true;
+    return verdict;
+  }
+  void readmit(const FlowView&, std::uint32_t account, Verdict& verdict) override {
+    ++readmissions;
+    if (!relimit) return;
+    if (account == 0) accounts[verdict.account = ++last_account] = 0;
+    verdict.metered = metered;
+    verdict.shaping = shaping;
+  }
+  PolicyLoad load_policy(base::Fd, control::LoadCause, base::Instant) override {
+    ++loads;
+    if (load_outcome == PolicyLoad::kInForce) {
+      ++now_epoch;
+      ready = true;
+    }
+    return load_outcome;
+  }
+  [[nodiscard]] bool has_policy() const override { return ready; }
+  void on_reviewed(std::uint32_t epoch) override { reviewed.push_back(epoch); }
+
   void becomes_host(const net::IpAddress& address) {
     host.insert(address);
     ++now_epoch;
