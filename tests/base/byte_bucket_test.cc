@@ -61,6 +61,32 @@ TEST_CASE("byte bucket: another rate counts from now on") {
   CHECK(bucket.rate() == 1);
 }
 
+TEST_CASE("byte bucket: a debt is owed in bytes, whatever the rate becomes") {
+  struct RateCase {
+    std::string_view name;
+    std::uint64_t before;
+    std::uint64_t charged;
+    std::uint64_t after;
+    std::uint64_t there;  // a second later
+  };
+  for (const RateCase& c :
+       {RateCase{"a slow one's debt does not stop a fast one for hours", 1, 65'536, 100'000'000, 10'000'000},
+        RateCase{"the same rate changes nothing", 1'000'000, 1'600'000, 1'000'000, 0},
+        RateCase{"a fast one's debt is at most a burst of the slow one", 100'000'000, 90'000'000, 65'536,
+                 65'536},
+        RateCase{"half of it is paid at the new rate", 1'000'000, 100'000, 50'000, 65'536 - 15'536}}) {
+    CAPTURE(c.name);
+    ByteBucket bucket;
+    bucket.set_rate(c.before);
+    bucket.charge(c.charged, kStart);
+    bucket.change_rate(c.after, kStart);
+    CHECK(bucket.rate() == c.after);
+    const std::uint64_t there = bucket.available(kStart + std::chrono::seconds{1});
+    CHECK(there + 2 >= c.there);
+    CHECK(there <= c.there + 2);
+  }
+}
+
 TEST_CASE("byte bucket: threads that draw at once get the rate together") {
   ByteBucket bucket;
   bucket.set_rate(1'000'000);

@@ -283,6 +283,30 @@ TEST_CASE("plane udp: a revocation is told by ICMP and closed") {
   CHECK(world.link.output.size() == 1);
 }
 
+TEST_CASE("plane udp: a flow that comes under a budget says at once where counting begins") {
+  World world;
+  Udp udp(world);
+  udp.send("first");
+  world.turn();
+  udp.id = world.gate.requests.back().first;
+  world.worker.on_grant({.id = udp.id, .socket = std::move(udp.pair.near)});
+  world.turn();
+  udp.send(std::string(9000, 'u'));
+  world.turn();
+  CHECK(world.gate.volume_reports.empty());
+  world.worker.on_reshape(udp.id, {.report = 3000});
+  REQUIRE(world.gate.volume_reports.size() == 1);
+  CHECK(world.gate.volume_reports[0].second.bytes_from_guest == 9005);
+  world.worker.on_reshape(udp.id, {.shaper = 1, .rate = 1'000'000, .report = 3000});
+  CHECK(world.gate.volume_reports.size() == 1);
+  udp.send(std::string(2999, 'u'));
+  world.turn();
+  CHECK(world.gate.volume_reports.size() == 1);
+  udp.send("x");
+  world.turn();
+  CHECK(world.gate.volume_reports.size() == 2);
+}
+
 TEST_CASE(
     "plane udp: a metered flow tells its volume by steps, both directions together, and goes on asking") {
   World world;
