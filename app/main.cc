@@ -10,6 +10,7 @@
 #include "app/host_addressing.h"
 #include "app/options.h"
 #include "app/policy_loader.h"
+#include "app/policy_tools.h"
 #include "app/roles.h"
 #include "app/run.h"
 #include "sandbox/launcher.h"
@@ -29,6 +30,20 @@ int play_role(std::string_view role, const app::RunOptions& options, bool awaits
   if (role == "translator") return sandbox::run_translator(app::translator_config(options));
   return usage_error("--role is for cordon's own processes");
 }
+
+// What needs no other process.
+struct Tool {
+  int operator()(const app::RunOptions& /*started elsewhere*/) const { return 0; }
+  int operator()(const app::PolicyCheckOptions& options) const { return app::check_policy(options); }
+  int operator()(const app::PolicyShowOptions& options) const { return app::show_policy(options); }
+  int operator()(const app::PolicyExplainOptions& options) const { return app::explain_flow(options); }
+  int operator()(const app::PolicySnapshotOptions& /*none*/) const { return app::print_snapshot(); }
+  int operator()(const app::CtlOptions& options) const { return app::run_ctl(options); }
+  int operator()(const app::ShowText& show) const {
+    std::fputs(show.text.c_str(), stdout);
+    return 0;
+  }
+};
 
 // Replaces --host-addressing by what it stands for, for every role.
 int take_host_addresses(std::vector<std::string>& arguments,
@@ -70,11 +85,7 @@ int main(int argc, char** argv) {
   if (const auto* options = std::get_if<app::RunOptions>(&*invocation))
     return role.empty() ? app::run(*options, arguments) : play_role(role, *options, awaits_policy);
   if (!role.empty()) return usage_error("--role is for cordon's own processes");
-  if (const auto* check = std::get_if<app::PolicyCheckOptions>(&*invocation))
-    return app::check_policy(*check);
-  if (const auto* ctl = std::get_if<app::CtlOptions>(&*invocation)) return app::run_ctl(*ctl);
-  if (const auto* show = std::get_if<app::ShowText>(&*invocation)) std::fputs(show->text.c_str(), stdout);
-  return 0;
+  return std::visit(Tool{}, *invocation);
 }
 
 #ifdef CORDON_SANITIZED

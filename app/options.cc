@@ -11,6 +11,7 @@
 #include "app/options_forward.h"
 #include "app/options_lan.h"
 #include "app/options_memory.h"
+#include "app/options_policy.h"
 #include "app/options_threads.h"
 
 namespace cordon::app {
@@ -23,7 +24,9 @@ constexpr std::string_view kHelp =
     R"(Usage: cordon run [options] -- COMMAND [ARGUMENTS]
        cordon attach [options] PID
        cordon attach [options] --netns PATH|NAME
-       cordon policy check FILE...
+       cordon policy check|show [options] [FILE...]
+       cordon policy explain [options] DST PORT
+       cordon policy snapshot
        cordon ctl [options] status|flows|kill|reload|metrics|list
        cordon --help | --version
 
@@ -87,7 +90,7 @@ Diagnosis
 
 The exit status is COMMAND's; 2 for a mistake in options or policy, 125 when cordon fails,
 126 and 127 when COMMAND cannot be executed or is not found.
-See cordon(1).
+See cordon(1), and cordon policy --help.
 )";
 
 // Text as typed; from_raw() makes the value of it.
@@ -298,16 +301,6 @@ Parsed parse_run(Subject subject, std::span<const std::string> arguments) {
     return usage(std::string{error.what()});
   }
   return from_raw(subject, raw, cli, std::move(command));
-}
-
-Parsed parse_policy(std::span<const std::string> arguments) {
-  if (std::ranges::any_of(arguments, [](const auto& a) { return a == "--help" || a == "-h"; }))
-    return ShowText{std::string{kHelp}};
-  if (arguments.empty() || arguments.front() != "check")
-    return usage("cordon policy: the only action is check, as in: cordon policy check policy.yaml");
-  PolicyCheckOptions options{{arguments.begin() + 1, arguments.end()}};
-  if (options.files.empty()) return usage("cordon policy check: no file given");
-  return options;
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 //
 // Every process of one start parses the same arguments again (`cordon --role=broker run ...`), so they agree
 // about addresses, limits and features without sending them to each other; parse() is therefore a pure
-// function of its arguments: no file, no environment, no clock. CLI11 lives in options.cc only.
+// function of its arguments: no file, no environment, no clock. CLI11 lives in options*.cc only.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,13 @@
 #include <vector>
 
 #include "app/options_audit.h"
+#include "core/base/time.h"
+#include "core/flow/types.h"
 #include "core/lan/services.h"
 #include "core/link/fault_link.h"
 #include "core/net/ip_address.h"
 #include "core/net/mac_address.h"
+#include "policy/ruleset.h"
 #include "sandbox/forward.h"
 
 namespace cordon::app {
@@ -103,9 +106,30 @@ struct RunOptions {
   std::vector<std::string> command;  // empty for attach, else never
 };
 
-struct PolicyCheckOptions {
-  std::vector<std::string> files;  // never empty
+// The files that `cordon policy` looks at.
+struct FileChoice {
+  std::vector<std::string> files;
+  bool exactly = false;  // these and no others; else as a start with --policy FILE... takes them
 };
+struct PolicyCheckOptions {
+  FileChoice policy;
+  bool strict = false;  // warnings fail, too
+  bool json = false;
+};
+struct PolicyShowOptions {
+  FileChoice policy;
+  bool json = false;
+};
+struct PolicyExplainOptions {
+  FileChoice policy;
+  GuestPlan guest;
+  flow::Tuple tuple;
+  policy::Direction direction = policy::Direction::kEgress;
+  std::optional<base::WallTime> at;  // none: now
+  std::string snapshot;              // a file; empty: this host as it is
+  bool json = false;
+};
+struct PolicySnapshotOptions {};
 // `cordon ctl`: exactly what to ask of which instance (options_ctl.cc).
 struct CtlOptions {
   enum class Action : std::uint8_t { kStatus, kFlows, kKill, kReload, kMetrics, kList };
@@ -125,7 +149,8 @@ struct CtlOptions {
 struct ShowText {  // --help, --version
   std::string text;
 };
-using Invocation = std::variant<RunOptions, PolicyCheckOptions, CtlOptions, ShowText>;
+using Invocation = std::variant<RunOptions, PolicyCheckOptions, PolicyShowOptions, PolicyExplainOptions,
+                                PolicySnapshotOptions, CtlOptions, ShowText>;
 
 // One line for the user: what, where, what to do. The exit status is 2.
 struct UsageError {

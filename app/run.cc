@@ -107,12 +107,4 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   return *status;
 }
 
-int check_policy(const PolicyCheckOptions& options) {
-  const auto loaded = policy::load_files(options.files);
-  std::fputs(policy::render(loaded.diagnostics).c_str(), stderr);
-  if (!loaded.policy) return 2;
-  std::printf("%zu file(s): valid\n", options.files.size());
-  return 0;
-}
-
 }  // namespace cordon::app

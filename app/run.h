@@ -1,4 +1,4 @@
-// `cordon run`, `cordon attach` and `cordon policy check`: the launcher's side of the command line.
+// `cordon run` and `cordon attach`: the launcher's side of the command line.
 #pragma once
 
 #include <string>
@@ -11,8 +11,5 @@ namespace cordon::app {
 // Returns the exit status: the command's own (128 + signal when a signal ended it), 0 for attach, 2 for a
 // policy error, 125 when cordon itself failed. `arguments`: argv[1..], for the other roles.
 [[nodiscard]] int run(const RunOptions& options, const std::vector<std::string>& arguments);
-
-// 0 when all files are valid together, else 2 and every error on stderr.
-[[nodiscard]] int check_policy(const PolicyCheckOptions& options);
 
 }  // namespace cordon::app

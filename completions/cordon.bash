@@ -2,10 +2,10 @@
 # from `cordon --help`, so that they are those of the installed version.
 
 # Lines "group option value": group is `attach` for options of attach alone, else `any`; value is what the help
-# shows, FILE for a name and best for a word to type. $2: the command whose help it is, where it has one of its own.
+# shows, FILE for a name and best for a word to type. The arguments are the command whose help it is.
 _cordon_options() {
   local group=any line value word
-  "$1" ${2:+"$2"} --help 2>/dev/null | while IFS= read -r line; do
+  "$@" --help 2>/dev/null | while IFS= read -r line; do
     case $line in
       *'(attach)') group=attach ;;
       [A-Z]*) group=any ;;
@@ -55,9 +55,30 @@ _cordon_value() {
   done
 }
 
+# _cordon_offer BEFORE WORD COMMAND...: offers the values of option BEFORE; false where it has none. Adds the options
+# of COMMAND... --help to the caller's names.
+_cordon_offer() {
+  local before=$1 word=$2 group name value values=''
+  shift 2
+  while read -r group name value; do
+    [[ $group == any || $group == "$2" ]] && names+=" $name"
+    [[ $name == "$before" && -n $value ]] && values+="$value|"
+  done < <(_cordon_options "$@")
+  [[ -n $values ]] && _cordon_value "$before" "$values" "$word"
+}
+# _cordon_policy BEFORE WORD PROGRAM ACTION
+_cordon_policy() {
+  local names='--help'
+  _cordon_offer "$1" "$2" "$3" policy "$4" && return
+  case $4 in
+    check | show) if [[ $2 == -* ]]; then _cordon_words "$names" "$2"; else _cordon_files "$2"; fi ;;
+    *) _cordon_words "$names dns tcp/ udp/ icmp/echo" "$2" ;;
+  esac
+}
+
 _cordon() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-  local i group name value names='--help' values='' own=''
+  local i names='--help'
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     _cordon_words "$(_cordon_commands "$1") --help --version" "$word"
@@ -70,10 +91,13 @@ _cordon() {
     before=${COMP_WORDS[COMP_CWORD - 2]}
   fi
   case $command in
-    run | attach) ;;
-    ctl) own=ctl ;;
+    run | attach | ctl) ;;
     policy)
-      if ((COMP_CWORD == 2)); then _cordon_words "$(_cordon_actions "$1")" "$word"; else _cordon_files "$word"; fi
+      if ((COMP_CWORD == 2)); then
+        _cordon_words "$(_cordon_actions "$1") --help" "$word"
+      else
+        _cordon_policy "$before" "$word" "$1" "${COMP_WORDS[2]}"
+      fi
       return
       ;;
     *) return ;;
@@ -84,18 +108,13 @@ _cordon() {
     _cordon_files "$word"
     return
   done
-  while read -r group name value; do
-    [[ $group == any || $group == "$command" ]] && names+=" $name"
-    [[ $name == "$before" && -n $value ]] && values+="$value|"
-  done < <(_cordon_options "$1" $own)
-  if [[ -n $values ]]; then
-    _cordon_value "$before" "$values" "$word"
-  elif [[ $command == attach && $word != -* ]]; then
+  [[ $command == run ]] && names+=' --'
+  _cordon_offer "$before" "$word" "$1" "$command" && return
+  if [[ $command == attach && $word != -* ]]; then
     _cordon_words "$(for i in /proc/[0-9]*; do [[ -O $i ]] && echo "${i#/proc/}"; done)" "$word"
   elif [[ $command == ctl && $word != -* ]]; then
     _cordon_words "$(_cordon_questions "$1")" "$word"
   else
-    [[ $command == run ]] && names+=' --'
     _cordon_words "$names" "$word"
   fi
 }

@@ -80,12 +80,6 @@ bool is_too_many(std::size_t files, std::vector<Diagnostic>& diagnostics) {
   return true;
 }
 
-ParsedSource read_and_parse(const std::string& path) {
-  auto text = read_all(path);
-  if (text) return parse({path, std::move(*text)});
-  return {.path = path, .diagnostics = {{Code::kUnreadable, path, {}, text.error(), {}}}};
-}
-
 template <class Item, class Parse>
 Loaded load_each(std::span<const Item> items, std::uint64_t generation, Parse&& parse_item) {
   Loaded out;
@@ -104,6 +98,12 @@ ParsedSource parse(Source source) {
           .text = std::move(source.text),
           .document = std::move(document),
           .diagnostics = report.take()};
+}
+
+ParsedSource read_and_parse(const std::string& path) {
+  auto text = read_all(path);
+  if (text) return parse({path, std::move(*text)});
+  return {.path = path, .diagnostics = {{Code::kUnreadable, path, {}, text.error(), {}}}};
 }
 
 Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation, base::WallTime now) {

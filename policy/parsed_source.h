@@ -24,6 +24,8 @@ struct ParsedSource {
 };
 
 [[nodiscard]] ParsedSource parse(Source source);
+// As load_files() reads it; what cannot be read is a diagnostic.
+[[nodiscard]] ParsedSource read_and_parse(const std::string& path);
 [[nodiscard]] Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation,
                               base::WallTime now = base::wall_now());
 

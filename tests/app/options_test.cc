@@ -168,12 +168,10 @@ TEST_CASE("options: a mistake is one line that names what is wrong and what to d
            Case{"unknown feature", {"run", "--features", "-warp", "--", "t"}, {"-warp", "-udp-gso"}},
            Case{"a feature switched on", {"run", "--features", "uso", "--", "t"}, {"-uso"}},
            Case{"loud and quiet", {"run", "--verbose", "--quiet", "--", "t"}, {"--verbose", "--quiet"}},
-           Case{"policy without action", {"policy"}, {"policy check"}},
            Case{"a policy from a descriptor",
                 {"run", "--policy", "/dev/fd/63", "--", "t"},
                 {"--policy /dev/fd/63", "name of a file"}},
            Case{"a policy from stdin", {"run", "--policy", "-", "--", "t"}, {"name of a file"}},
-           Case{"policy check without file", {"policy", "check"}, {"no file"}},
        }) {
     CAPTURE(c.name);
     const auto invocation = parse_line(c.words);
