@@ -1,9 +1,12 @@
 // `cordon policy check` and `cordon policy show`.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 
 #include "app/policy_tools.h"
-#include "policy/print.h"
+#include "policy/show.h"
 
 namespace cordon::app {
 namespace {
@@ -52,6 +55,12 @@ std::string findings(const Counts& counts) {
 int status_of(const LoadedFiles& files, const Counts& counts, bool strict) {
   if (!files.loaded.policy) return kToolFailed;
   return strict && counts.warnings != 0 ? kToolNo : kToolFine;
+}
+
+unsigned terminal_width() {
+  winsize size{};
+  constexpr unsigned kUsual = 100;
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0 ? size.ws_col : kUsual;
 }
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
@@ -108,7 +117,11 @@ int show_policy(const PolicyShowOptions& options) {
   }
   std::fputs(policy::render(files.loaded.diagnostics).c_str(), stderr);
   if (!files.loaded.policy) return kToolFailed;
-  for (const auto& file : files.loaded.policy->files()) print(policy::print(file));
+  const auto now = base::wall_now();
+  if (options.json)
+    print(policy::show_json(*files.loaded.policy, now) + "\n");
+  else
+    print(policy::show_table(*files.loaded.policy, {.now = now, .width = terminal_width()}));
   return finish_output(kToolFine);
 }
 
