@@ -59,7 +59,7 @@ void PolicyClock::arm() {
 bool PolicyClock::wake(base::WallTime now) {
   // ECANCELED: the clock was set. Either way the clock itself says what has passed.
   std::uint64_t expirations = 0;
-  static_cast<void>(::read(timer_.get(), &expirations, sizeof expirations));
+  [[maybe_unused]] const auto got = ::read(timer_.get(), &expirations, sizeof expirations);
   const std::size_t count = passed(now);
   const bool moved = count != passed_;
   if (moved) before_ = looked_;
