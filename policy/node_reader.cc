@@ -1,6 +1,7 @@
 #include "policy/node_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "policy/scalars.h"
@@ -28,6 +29,23 @@ std::string one_of(std::span<const std::string_view> options) {
   for (std::size_t i = 0; i < options.size(); ++i)
     out += (i == 0 ? "" : i + 1 == options.size() ? " or " : ", ") + std::string{options[i]};
   return out;
+}
+
+struct Home {
+  const Grammar& grammar;
+  std::string_view where;
+};
+constexpr std::array kHomes = std::to_array<Home>({{grammar::kRule, "a rule of \"egress\" or \"ingress\""},
+                                                   {grammar::kFile, "the file's own keys"},
+                                                   {grammar::kLimits, "\"limits\""},
+                                                   {grammar::kHost, "\"host\""},
+                                                   {grammar::kGuests, "\"guests\""},
+                                                   {grammar::kTest, "an item of \"tests\""}});
+
+// Of a key that is right elsewhere.
+std::string belongs(std::string_view key) {
+  const auto home = std::ranges::find_if(kHomes, [&](const Home& one) { return has(one.grammar.keys, key); });
+  return home == kHomes.end() ? "" : "; it belongs into " + std::string{home->where};
 }
 
 }  // namespace
@@ -70,7 +88,9 @@ void NodeReader::check_keys(const Node& map, const std::string& where, const Gra
     } else {
       std::vector<std::string_view> all(grammar.keys.begin(), grammar.keys.end());
       all.insert(all.end(), grammar.later.begin(), grammar.later.end());
-      fail(Code::kUnknownKey, key, "unknown key " + quote(key.text) + where + did_you_mean(key.text, all));
+      auto hint = did_you_mean(key.text, all);
+      if (hint.empty()) hint = belongs(key.text);
+      fail(Code::kUnknownKey, key, "unknown key " + quote(key.text) + where + hint);
     }
   }
 }

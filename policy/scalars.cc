@@ -122,6 +122,58 @@ bool is_policy_name(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || c == '-'; });
 }
 
+namespace {
+
+struct Synonym {
+  std::string_view said;
+  std::string_view meant;
+};
+constexpr std::array kOtherWords = std::to_array<Synonym>({{"localhost", "host"},
+                                                           {"lan", "onlink"},
+                                                           {"local", "onlink"},
+                                                           {"public", "internet"},
+                                                           {"world", "internet"},
+                                                           {"all", "any"}});
+constexpr std::array kOtherPorts = std::to_array<Synonym>({{"icmp", "icmp/echo"},
+                                                           {"ping", "icmp/echo"},
+                                                           {"dns", "udp/53"},
+                                                           {"http", "tcp/80"},
+                                                           {"https", "tcp/443"},
+                                                           {"ssh", "tcp/22"}});
+
+std::string suggest(std::string_view what) { return "; did you mean \"" + std::string{what} + "\"?"; }
+
+std::string suggest_word(std::string_view text) {
+  const auto found = std::ranges::find(kOtherWords, text, &Synonym::said);
+  return found != kOtherWords.end() ? suggest(found->meant) : did_you_mean(text, kWordNames);
+}
+
+// For "443", "443/tcp", "tcp:443", "https".
+std::string suggest_port(std::string_view text) {
+  const auto found = std::ranges::find(kOtherPorts, text, &Synonym::said);
+  if (found != kOtherPorts.end()) return suggest(found->meant);
+  const auto cut = text.find_first_of("/:");
+  const auto first = text.substr(0, cut);
+  const auto rest = cut == std::string_view::npos ? std::string_view{} : text.substr(cut + 1);
+  const auto is_protocol = [](std::string_view part) { return part == "tcp" || part == "udp"; };
+  if (parse_port_number(first) && (rest.empty() || is_protocol(rest)))
+    return suggest(std::string{rest.empty() ? "tcp" : rest} + "/" + std::string{first});
+  if (is_protocol(first) && parse_port_number(rest))
+    return suggest(std::string{first} + "/" + std::string{rest});
+  return {};
+}
+
+// "10.0.0.1:443", "[2001:db8::1]:443", "https://..."
+bool has_port(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return false;
+  return text.find("://") != std::string_view::npos ||
+         (parse_port_number(text.substr(colon + 1)) &&
+          (text.starts_with('[') || net::parse_ipv4(text.substr(0, colon))));
+}
+
+}  // namespace
+
 std::expected<DestinationValue, Problem> parse_destination(std::string_view text) {
   if (const auto word = parse_word(text)) return *word;
   const auto prefix = net::parse_prefix(text);
@@ -137,15 +189,18 @@ std::expected<DestinationValue, Problem> parse_destination(std::string_view text
   const bool looks_numeric =
       text.find_first_of(":/") != std::string_view::npos ||
       (text.find('.') != std::string_view::npos && std::ranges::all_of(last_label, is_digit));
+  if (has_port(text))
+    return std::unexpected(
+        Problem{Code::kBadDestination,
+                quote(text) + " is more than an address; what follows it belongs into \"ports\""});
   if (prefix.error() != net::PrefixError::kBadAddress || looks_numeric)
     return std::unexpected(problem_of(text, prefix.error()));
   if (text.find('.') != std::string_view::npos || text.starts_with('*'))
     return std::unexpected(Problem{
         Code::kNameDestination,
         "names such as " + quote(text) + " are not supported yet in this version; write addresses or CIDRs"});
-  return std::unexpected(
-      Problem{Code::kBadDestination,
-              quote(text) + " is neither a word, an address nor a CIDR" + did_you_mean(text, kWordNames)});
+  return std::unexpected(Problem{
+      Code::kBadDestination, quote(text) + " is neither a word, an address nor a CIDR" + suggest_word(text)});
 }
 
 std::expected<PortRange, Problem> parse_ports(std::string_view text) {
@@ -159,7 +214,8 @@ std::expected<PortRange, Problem> parse_ports(std::string_view text) {
   if (protocol == "udp")
     range.protocol = flow::Protocol::kUdp;
   else if (protocol != "tcp")
-    return bad(Code::kBadPort, quote(text) + " is not a protocol with ports; " + std::string{kPortForms});
+    return bad(Code::kBadPort, quote(text) + " is not a protocol with ports; " + std::string{kPortForms} +
+                                   suggest_port(text));
   if (slash == std::string_view::npos) return range;
   const auto numbers = text.substr(slash + 1);
   const auto dash = numbers.find('-');

@@ -196,7 +196,7 @@ TEST_CASE("policy: errors of rules and their values") {
                     "P213: \"ports\" in rule \"a\" is an empty list; name something or remove the key"},
            RuleCase{"name: a, allow: any, ports: 443", 34, 3,
                     "P211: \"443\" is not a protocol with ports; write tcp, udp, icmp/echo, tcp/443 or "
-                    "udp/8000-8100"},
+                    "udp/8000-8100; did you mean \"tcp/443\"?"},
            RuleCase{"name: a, allow: any, ports: sctp/1", 34, 6,
                     "P211: \"sctp/1\" is not a protocol with ports; write tcp, udp, icmp/echo, tcp/443 or "
                     "udp/8000-8100"},

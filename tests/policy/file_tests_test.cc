@@ -133,7 +133,7 @@ TEST_CASE("policy: in-file tests that ask nothing are errors") {
                 "22: error P222: a test asks about one port, as in tcp/443, not about \"tcp/1-2\""},
            Case{"to: host, port: 80, expect: deny",
                 "22: error P211: \"80\" is not a protocol with ports; write tcp, udp, icmp/echo, tcp/443 or "
-                "udp/8000-8100"},
+                "udp/8000-8100; did you mean \"tcp/80\"?"},
            Case{"to: dns, port: udp/853, expect: deny",
                 "21: error P216: \"dns\" answers at udp/53 and tcp/53 only"},
            Case{"from: metadata, port: tcp/1, expect: deny",

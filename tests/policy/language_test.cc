@@ -265,3 +265,48 @@ TEST_CASE("policy: the caret stands under the character, whatever stands before 
   CHECK(messages({kHead + "egress: [{name: \"\u00e9\u4e2d\", alow: x}]\n"})
             .find("      |                       ^~~~\n") != std::string::npos);
 }
+
+TEST_CASE("policy: common slips get a hint") {
+  const auto rule = [](std::string_view keys) {
+    return kHead + "egress:\n  - {name: a, " + std::string{keys} + "}\n";
+  };
+  const std::string forms = "write tcp, udp, icmp/echo, tcp/443 or udp/8000-8100";
+  const auto no_port = [&](std::string_view text, std::string_view meant) {
+    return "error P211: \"" + std::string{text} + "\" is not a protocol with ports; " + forms +
+           (meant.empty() ? "" : "; did you mean \"" + std::string{meant} + "\"?");
+  };
+  const auto no_word = [](std::string_view text, std::string_view meant) {
+    return "error P206: \"" + std::string{text} +
+           "\" is neither a word, an address nor a CIDR; did you mean \"" + std::string{meant} + "\"?";
+  };
+  struct Slip {
+    std::string keys;
+    std::string_view place;
+    std::string message;
+  };
+  for (const Slip& c : {
+           Slip{"deny: localhost", "4:21", no_word("localhost", "host")},
+           Slip{"deny: lan", "4:21", no_word("lan", "onlink")},
+           Slip{"deny: all", "4:21", no_word("all", "any")},
+           Slip{"deny: any, ports: 443", "4:33", no_port("443", "tcp/443")},
+           Slip{"deny: any, ports: 53/udp", "4:33", no_port("53/udp", "udp/53")},
+           Slip{"deny: any, ports: https", "4:33", no_port("https", "tcp/443")},
+           Slip{"deny: any, ports: icmp", "4:33", no_port("icmp", "icmp/echo")},
+           Slip{"deny: any, ports: \"tcp:443\"", "4:33", no_port("tcp:443", "tcp/443")},
+           Slip{"deny: any, ports: sctp/9", "4:33", no_port("sctp/9", "")},
+           Slip{"deny: 10.0.0.1:443", "4:21",
+                "error P206: \"10.0.0.1:443\" is more than an address; what follows it belongs into "
+                "\"ports\""},
+           Slip{"deny: \"[::1]:443\"", "4:21",
+                "error P206: \"[::1]:443\" is more than an address; what follows it belongs into \"ports\""},
+           Slip{"deny: any, to: any", "4:26",
+                "error P103: unknown key \"to\" in rule \"a\"; it belongs into an item of \"tests\""},
+           Slip{"deny: any, mode: audit", "4:26",
+                "error P103: unknown key \"mode\" in rule \"a\"; it belongs into the file's own keys"},
+           Slip{"deny: any, rate: 1MB/s", "4:26",
+                "error P103: unknown key \"rate\" in rule \"a\"; it belongs into \"limits\""},
+       })
+    check({{c.keys, rule(c.keys), c.place, c.message}});
+  check({{"a rule's key at the top", kHead + "allow: any\n", "3:1",
+          "error P103: unknown key \"allow\"; it belongs into a rule of \"egress\" or \"ingress\""}});
+}
