@@ -147,8 +147,8 @@ class PolicySet {
   static constexpr std::size_t kMaxFiles = 8;  // fixed so that a Decision needs no memory
 
   PolicySet() : PolicySet(std::vector<Ruleset>{}) {}
-  // CHECKs files.size() <= kMaxFiles (the loader reports it as an error first). Generation 0 is never in force:
-  // it has no hash.
+  // CHECKs files.size() <= kMaxFiles (the loader reports it as an error first). Generation 0 is never in
+  // force: it has no hash.
   explicit PolicySet(std::vector<Ruleset> files, std::uint64_t generation = 1,
                      Indexing indexing = Indexing::kWherePays);
 
