@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,12 @@ struct PolicyStatus {
   // The last one.
   sandbox::PolicyLoad outcome = sandbox::PolicyLoad::kInForce;
   std::vector<policy::Diagnostic> diagnostics;
+  base::WallTime at;
+  sandbox::control::LoadCause cause = sandbox::control::LoadCause::kStart;
   bool denying = false;  // `on_reload_error: deny`, and the last files were bad: everything is denied
+  // The one in force.
+  base::WallTime in_force_since = base::wall_now();
+  sandbox::control::LoadCause in_force_by = sandbox::control::LoadCause::kStart;
 };
 
 class BrokerJudge final : public sandbox::Judge {
@@ -65,6 +71,9 @@ class BrokerJudge final : public sandbox::Judge {
   void on_clock(base::Instant now) override;
   [[nodiscard]] const policy::PolicySet& policy() const { return *policy_; }
   [[nodiscard]] const PolicyStatus& policy_status() const { return status_; }
+  [[nodiscard]] const netlink::Monitor& monitor() const { return monitor_; }
+  [[nodiscard]] const HostView& view() const { return view_; }
+  [[nodiscard]] std::span<const sandbox::control::Resolver> resolvers() const { return resolvers_; }
   // Only bad files are told of: no warnings, no good news.
   void be_quiet() { quiet_ = true; }
   // The policy whose rules a token names; nullptr: it is forgotten.

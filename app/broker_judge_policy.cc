@@ -83,6 +83,8 @@ sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::con
   using sandbox::PolicyLoad;
   const std::string diagnostics = policy::render(loaded.diagnostics);
   ++status_.loads.at(static_cast<std::size_t>(cause));
+  status_.at = base::wall_now();
+  status_.cause = cause;
   status_.diagnostics = std::move(loaded.diagnostics);
   if (!loaded.policy) return reject(diagnostics, cause, now);
 
@@ -100,6 +102,8 @@ sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::con
   policy_ = std::move(fresh);
   has_policy_ = true;
   status_.denying = false;
+  status_.in_force_since = status_.at;
+  status_.in_force_by = cause;
   ++epoch_;
   settle(*policy_);
   limits_.replace(*policy_, now);

@@ -8,6 +8,8 @@
 
 #include "app/broker_judge.h"
 #include "app/broker_policy.h"
+#include "app/broker_source.h"
+#include "app/control_server.h"
 #include "app/options_threads.h"
 #include "app/publish.h"
 #include "core/plane/counters.h"
@@ -68,6 +70,9 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
     auto published = CORDON_TRY(open_published(options, std::move(inherited)));
     broker.publish(std::move(published.options), std::move(published.listeners));
   }
+  BrokerSource source{options, broker, judge};
+  const auto control = CORDON_TRY(ControlServer::make(source));
+  broker.attend(*control);
   CORDON_TRY(broker.start());
 
   const auto isolation = CORDON_TRY(sandbox::lock_broker({.max_fds = descriptors}));
@@ -75,6 +80,7 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
     return base::fail("isolation", isolation.summary() + " (--isolation strict)");
   if (options.verbosity == Verbosity::kVerbose)
     std::fprintf(stderr, "cordon: %s\n", isolation.summary().c_str());
+  source.set_isolation(isolation);
   judge.look_for_backstop(base::monotonic_now());
   if (options.verbosity == Verbosity::kVerbose)
     std::fprintf(stderr, "cordon: backstop: %s\n", std::string{to_string(judge.backstop())}.c_str());

@@ -133,7 +133,9 @@ int reload(ControlConnection& connection, const CtlOptions& options, Output& out
   const std::string now =
       "policy generation " + std::to_string(data.natural_at("generation")) + ", " + data.text_at("hash");
   if (!good) return fail(kRefused, called->error().message + "; in force: " + now);
-  out.line("in force: " + now);
+  const Json* changed = data.find("changed");
+  const bool same = changed != nullptr && changed->boolean() != nullptr && !*changed->boolean();
+  out.line((same ? "unchanged: " : "in force: ") + now);
   return kDone;
 }
 

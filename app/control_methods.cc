@@ -162,7 +162,10 @@ class ReloadJob final : public ControlJob {
     const auto policy = source_.policy();
     Json data = Json::Object{
         {"generation", policy.generation}, {"hash", policy.hash}, {"diagnostics", outcome.diagnostics}};
-    if (outcome.in_force) return RpcReply{std::move(data)};
+    if (outcome.in_force) {
+      data.add("changed", outcome.changed);
+      return RpcReply{std::move(data)};
+    }
     return std::unexpected(RpcError{RpcCode::kPolicyRejected, "the policy was rejected", std::move(data)});
   }
   [[nodiscard]] base::Instant due() const override { return desk_.due(); }

@@ -27,6 +27,7 @@ struct FlowFilter {
 struct ReloadOutcome {
   std::uint64_t count = 0;  // of them; 0: none yet
   bool in_force = false;    // the last one's policy is
+  bool changed = false;     // and it is another one than before
   Json diagnostics;         // what the loader had to say, warnings too
 };
 

@@ -122,9 +122,12 @@ class Broker {
   // first, then what came back; nullopt: that was the last page. `visit` is called at most `max` times.
   std::optional<std::uint32_t> list_flows(std::uint32_t cursor, std::uint32_t max,
                                           const std::function<void(const FlowEntry&)>& visit) const;
+  // Payload bytes of each so far, both directions, where the kernel counts them: granted TCP flows.
+  [[nodiscard]] std::vector<std::optional<std::uint64_t>> volumes_of(std::span<const flow::Id> flows);
   // Cuts the flows that `chosen` says, some per turn (Cut::kOperator). How many they are.
   std::size_t kill(const std::function<bool(const FlowEntry&)>& chosen);
   [[nodiscard]] std::uint32_t pending() const { return pending_; }
+  [[nodiscard]] std::uint32_t flow_limit() const { return flow_limit_; }
   [[nodiscard]] std::size_t leaving() const { return leaving_.size(); }
 
  private:

@@ -147,6 +147,21 @@ std::uint64_t Broker::measure(const BrokerFlow& flow, bool with_queued) {
   return volume;
 }
 
+std::vector<std::optional<std::uint64_t>> Broker::volumes_of(std::span<const flow::Id> flows) {
+  std::vector<std::optional<std::uint64_t>> volumes;
+  if (flows.empty()) return volumes;
+  const std::uint32_t serial = ++revoke_serial_;
+  if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
+  for (const flow::Id id : flows) {
+    const BrokerFlow* const flow = table_.find(id);
+    const bool counted = flow != nullptr && flow->state == BrokerFlow::State::kGranted &&
+                         flow->tuple.protocol == flow::Protocol::kTcp && flow->socket.valid();
+    volumes.push_back(counted ? std::optional{tcp_volume(flow->socket.get(), false)} : std::nullopt);
+  }
+  if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
+  return volumes;
+}
+
 // A pass over all flows, some per turn. Then whoever is over a budget ends: the count of one flow may have
 // used up another's.
 void Broker::meter(base::Instant now) {

@@ -41,7 +41,7 @@ class FakeSource final : public ControlSource {
   }
   void loaded(bool in_force) {
     ++outcome.count;
-    outcome.in_force = in_force;
+    outcome.in_force = outcome.changed = in_force;
     if (in_force) ++generation;
   }
 

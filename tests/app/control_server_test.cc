@@ -376,6 +376,7 @@ TEST_CASE("control server: reload answers when the launcher has") {
   CHECK(rig.server->due() <= rig.now);
   const auto good = rig.receive(client);
   CHECK(has(good, R"("generation":2)"));
+  CHECK(has(good, R"("changed":true)"));
   CHECK(has(good, R"("hash":"sha256:00")"));
 
   CHECK(rig.ask(client, request("reload")).empty());

@@ -77,6 +77,29 @@ TEST_CASE("operator: an entry says what the flow is") {
   CHECK(visits == 2);
 }
 
+TEST_CASE("operator: volumes are the kernel's count, and only of live TCP flows") {
+  Rig rig;
+  const base::Fd listener = serve_far(SOCK_STREAM, kFar, 0);
+  std::array<flow::Id, 2> ids{};
+  const base::Fd tcp = rig.grant(tuple(kTcp, kFar, port_of(listener.get())), &ids[0]);
+  const base::Fd udp = rig.grant(tuple(kUdp, kFar, 9), &ids[1]);
+  const flow::Id pending = rig.request(tuple(kTcp, "192.0.2.99", 9));
+  const base::Fd peer{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+  const std::string bytes(1234, 'x');
+  REQUIRE(::send(peer.get(), bytes.data(), bytes.size(), 0) == 1234);
+  std::string got(2000, ' ');
+  REQUIRE(::recv(tcp.get(), got.data(), 1234, MSG_WAITALL | MSG_DONTWAIT) == 1234);
+  const std::array asked{ids[0], ids[1], pending, flow::Id{500, 1}};
+  const auto volumes = rig.broker->volumes_of(asked);
+  REQUIRE(volumes.size() == 4);
+  REQUIRE(volumes[0]);
+  CHECK((*volumes[0] == 1234 || *volumes[0] == 1235));  // the kernel counts an acknowledged SYN as a byte
+  CHECK_FALSE(volumes[1]);
+  CHECK_FALSE(volumes[2]);
+  CHECK_FALSE(volumes[3]);
+  CHECK(rig.broker->volumes_of({}).empty());
+}
+
 TEST_CASE("operator: killed flows are cut, refused where they were pending, and the others stay") {
   Rig rig;
   const base::Fd listener = serve_far(SOCK_STREAM, kFar, 0);
