@@ -47,16 +47,16 @@ Destination normalise(const net::IpAddress& address) {
       return all_zero(b.subspan(6, 6)) ? embedding(address, v4_at(b, 12)) : unreadable(address);
     return {.dial = address};
   }
-  if (starts_with(b, {0x20, 0x02})) return embedding(address, v4_at(b, 2));  // 6to4, RFC 3056
   if (starts_with(b, {0x20, 0x01, 0, 0})) {  // Teredo, RFC 4380 section 4: the client's address, inverted
     std::array<std::uint8_t, 4> client{};
     std::ranges::transform(b.subspan(12, 4), client.begin(),
                            [](std::uint8_t octet) { return static_cast<std::uint8_t>(~octet); });
     return embedding(address, net::Ipv4Address{client});
   }
-  // ISATAP, RFC 5214 section 6.1: an interface identifier, possible under any prefix.
-  if ((b[8] & 0xfdU) == 0 && starts_with(b.subspan(9), {0x00, 0x5e, 0xfe}))
-    return embedding(address, v4_at(b, 12));
+  // ISATAP, RFC 5214 section 6.1: an interface identifier, possible under any prefix. Whoever runs a server
+  // may give it one that carries somebody else's address, so it proves nothing and opens nothing.
+  if ((b[8] & 0xfdU) == 0 && starts_with(b.subspan(9), {0x00, 0x5e, 0xfe})) return unreadable(address);
+  if (starts_with(b, {0x20, 0x02})) return embedding(address, v4_at(b, 2));  // 6to4, RFC 3056
   return {.dial = address};
 }
 

@@ -3,9 +3,10 @@
 // 127.0.0.0/8".
 //
 //   v4-mapped  ::ffff:a.b.c.d        the same destination as a.b.c.d: dialled, matched and recorded as IPv4
-//   v4-compatible, NAT64 (64:ff9b::/96 and 64:ff9b:1::/96), 6to4, Teredo, ISATAP
+//   v4-compatible, NAT64 (64:ff9b::/96 and 64:ff9b:1::/96), 6to4, Teredo
 //                                    dialled as written, but the embedded address decides what it is
-//   a wrapping whose IPv4 part cannot be read for certain (SIIT ::ffff:0:0:0/96, the rest of 64:ff9b:1::/48)
+//   a wrapping whose IPv4 part cannot be read for certain (SIIT ::ffff:0:0:0/96, the rest of 64:ff9b:1::/48,
+//   ISATAP identifiers, which anybody can give to his server)
 //                                    denied: `embedded-ipv4`
 #pragma once
 

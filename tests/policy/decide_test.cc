@@ -328,9 +328,12 @@ TEST_CASE("policy: embedded IPv4 addresses are found") {
            EmbeddingCase{"6to4", "2002:c000:221::1", "2002:c000:221::1", "192.0.2.33"},
            EmbeddingCase{"Teredo, RFC 4380 section 4", "2001:0:4136:e378:8000:63bf:3fff:fdd2",
                          "2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"},
-           EmbeddingCase{"ISATAP", "2606::5efe:192.0.2.33", "2606::5efe:192.0.2.33", "192.0.2.33"},
-           EmbeddingCase{"ISATAP, global id", "2606::200:5efe:192.0.2.33", "2606::200:5efe:192.0.2.33",
-                         "192.0.2.33"},
+           EmbeddingCase{"Teredo whose port looks like ISATAP", "2001:0:4136:e378:0:5efe:3fff:fdd2",
+                         "2001:0:4136:e378:0:5efe:3fff:fdd2", "192.0.2.45"},
+           EmbeddingCase{"ISATAP", "2606::5efe:192.0.2.33", "2606::5efe:192.0.2.33", "?"},
+           EmbeddingCase{"ISATAP, global id", "2606::200:5efe:192.0.2.33", "2606::200:5efe:192.0.2.33", "?"},
+           EmbeddingCase{"ISATAP under 6to4", "2002:c000:221::5efe:10.0.0.1", "2002:c000:221::5efe:10.0.0.1",
+                         "?"},
        }) {
     CAPTURE(c.name);
     const auto d = normalise(ip(c.address));
@@ -362,6 +365,11 @@ TEST_CASE("policy: a wrapped destination is what it embeds") {
              Reason::kRouteBlocked, DstClass::kOnlink},
             {"no IPv4 route here", flow_to("64:ff9b::93.184.216.34", 443), facts(routed()), true,
              Reason::kNone, DstClass::kInternet},
+            // A server on the Internet that calls itself 93.184.216.34, and one on a private network.
+            {"ISATAP, global", flow_to("2606::5efe:93.184.216.34", 443), both, false, Reason::kEmbeddedIpv4,
+             DstClass::kSpecial},
+            {"ISATAP, private", flow_to("fd12::5efe:93.184.216.34", 443), both, false, Reason::kEmbeddedIpv4,
+             DstClass::kSpecial},
             {"unreadable", flow_to("::ffff:0:93.184.216.34", 443), both, false, Reason::kEmbeddedIpv4,
              DstClass::kSpecial},
         });
