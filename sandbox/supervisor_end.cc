@@ -90,10 +90,11 @@ void Supervisor::on_translator_ended(int status) {
   translator_output_.reset();
   const bool killed_by_us = !kill_reason_.empty();
   const std::string detail = kill_reason_.empty() ? describe_status(status) : std::exchange(kill_reason_, {});
-  if (result_ || broker_gone_ || !broker_.running() || !is_alive(broker_.pidfd.get())) return;
+  // Without its end of the control socket the broker is about to end.
+  if (result_ || broker_gone_ || !control_ || !broker_.running() || !is_alive(broker_.pidfd.get())) return;
   if (interface_gone() && ready_) return on_interface_gone();
   const auto now = base::monotonic_now();
-  if (!translator_ready_ && !killed_by_us) {
+  if (!ready_ && !killed_by_us) {
     // It follows a broker that refuses to start, which then gives the better answer.
     if (!failed_start_) failed_start_ = FailedStart{detail, now + std::chrono::milliseconds{200}};
     return;

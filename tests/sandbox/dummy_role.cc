@@ -1,5 +1,5 @@
 // Stands in for the roles in launcher tests: real begin and lock, scripted behaviour. Arguments:
-// "broker=MODE", "translator=MODE" and a tag by which the tests find what is left behind.
+// "broker=MODE", "translator=MODE", "loader=FILE" and a tag by which the tests find what is left behind.
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -7,11 +7,14 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
 #include <string>
 #include <string_view>
 
 #include "sandbox/control.h"
 #include "sandbox/descriptors.h"
+#include "sandbox/launcher.h"
+#include "sandbox/memory_file.h"
 #include "sandbox/stages.h"
 
 using namespace cordon;
@@ -32,6 +35,12 @@ int fail(const base::Error& error) {
   return 1;
 }
 
+void on_policy(const control::NewPolicy& policy) {
+  const auto bytes = read_memory_file(policy.bundle.get(), 100);
+  std::fprintf(stderr, "policy by %d: \"%s\"\n", static_cast<int>(policy.cause),
+               bytes ? bytes->c_str() : "?");
+}
+
 void on_translator(std::string_view mode, control::BrokerControl& control, int number) {
   if (number != 1) return;
   if (mode == "stuck") static_cast<void>(control.send(control::RevokeBegin{1}));
@@ -47,7 +56,7 @@ void on_translator(std::string_view mode, control::BrokerControl& control, int n
   if (mode == "hostile") static_cast<void>(control.send(control::KillTranslator{Violation::kPort}));
 }
 
-int run_broker(std::string_view mode) {
+int run_broker(std::string_view mode, bool awaits_policy) {
   if (mode == "refuse") {
     std::fprintf(stderr, "policy.yaml:1:1: no\n");
     return 2;
@@ -57,7 +66,7 @@ int run_broker(std::string_view mode) {
   if (const auto locked = lock_broker({.max_fds = 256, .print_report = true}); !locked)
     return fail(locked.error());
   if (mode == "fail") return 1;
-  if (mode != "mute") static_cast<void>(control.send(control::Ready{}));
+  if (mode != "mute" && !awaits_policy) static_cast<void>(control.send(control::Ready{}));
   base::Fd channel;
   int translators = 0;
   for (;;) {
@@ -77,12 +86,36 @@ int run_broker(std::string_view mode) {
       std::fprintf(stderr, "translator %d\n", ++translators);
       on_translator(mode, control, translators);
     }
+    if (const auto* policy = std::get_if<control::NewPolicy>(&*message)) {
+      on_policy(*policy);
+      if (std::exchange(awaits_policy, false)) static_cast<void>(control.send(control::Ready{}));
+    }
+    if (std::holds_alternative<control::NewClient>(*message)) {
+      std::fprintf(stderr, "client\n");
+      if (mode == "stuck-client") static_cast<void>(control.send(control::RevokeBegin{1}));
+      if (mode == "reload-client") static_cast<void>(control.send(control::ReloadPolicy{}));
+      if (mode == "reopen-client") static_cast<void>(control.send(control::ReopenAudit{}));
+    }
+    if (const auto* sink = std::get_if<control::NewAuditSink>(&*message))
+      static_cast<void>(!::write(sink->fd.get(), "fresh sink\n", 11));
     if (const auto* list = std::get_if<control::Resolvers>(&*message)) {
       std::string line = "resolvers:";  // one write: others use the same stderr
       for (const auto& server : list->servers) line += " " + net::to_string(server.address);
       std::fprintf(stderr, "%s\n", line.c_str());
     }
   }
+}
+
+// loader=FILE: what FILE says now, as a bundle; or what it says to do.
+int run_loader(const std::string& path) {
+  if (const auto begun = begin_role(Role::kPolicyLoader); !begun) return fail(begun.error());
+  std::ifstream file{path};
+  std::string text;
+  std::getline(file, text);
+  if (text == "fail") return 3;
+  if (text == "slow") ::poll(nullptr, 0, 300);
+  if (text == "hang") ::pause();
+  return write_all(STDOUT_FILENO, text) ? 0 : 1;
 }
 
 int run_translator(std::string_view mode) {
@@ -111,7 +144,9 @@ int run_translator(std::string_view mode) {
 
 int main(int argc, char** argv) {
   const auto role = argument(argc, argv, "--role=");
-  if (role == "broker") return run_broker(argument(argc, argv, "broker="));
+  if (role == "broker")
+    return run_broker(argument(argc, argv, "broker="), argc > 2 && argv[2] == kAwaitsPolicy);
+  if (role == "policy-loader") return run_loader(std::string{argument(argc, argv, "loader=")});
   if (role == "translator") return run_translator(argument(argc, argv, "translator="));
   return 64;
 }

@@ -40,6 +40,34 @@ struct Case {
   std::uint32_t verdict;
 };
 
+constexpr Case kReaderCases[] = {
+    {"the file", {SYS_read, {0, 1, 100}}, kAllow},
+    {"the answer", {SYS_write, {1, 1, 100}}, kAllow},
+    {"diagnostics", {SYS_write, {2, 1, 100}}, kAllow},
+    {"another descriptor", {SYS_read, {1, 1, 100}}, kKill},
+    {"writing to the file", {SYS_write, {0, 1, 100}}, kKill},
+    {"a descriptor it has not", {SYS_write, {3, 1, 100}}, kKill},
+    {"heap", {SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS}}, kAllow},
+    {"executable memory", {SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS}}, kKill},
+    {"mprotect", {SYS_mprotect, {0, 4096, PROT_READ | PROT_EXEC}}, kKill},
+    {"the end", {SYS_exit_group, {0}}, kAllow},
+    {"openat", {SYS_openat, {0}}, kKill},
+    {"open", {SYS_open, {0}}, kKill},
+    {"socket", {SYS_socket, {AF_INET, SOCK_STREAM, 0}}, kKill},
+    {"sendto", {SYS_sendto, {1}}, kKill},
+    {"recvmsg", {SYS_recvmsg, {0}}, kKill},
+    {"clone3", {SYS_clone3, {0}}, kKill},
+    {"fork", {SYS_fork, {}}, kKill},
+    {"execve", {SYS_execve, {0}}, kKill},
+    {"kill", {SYS_kill, {kPid, SIGKILL}}, kKill},
+    {"its own abort()", {SYS_tgkill, {kPid, kPid, SIGABRT}}, kAllow},
+    {"a signal to another", {SYS_tgkill, {1, 1, SIGABRT}}, kKill},
+    {"prctl", {SYS_prctl, {0}}, kKill},
+    {"ioctl", {SYS_ioctl, {0}}, kKill},
+    {"ftruncate", {SYS_ftruncate, {1, 0}}, kKill},
+    {"fcntl", {SYS_fcntl, {1, F_ADD_SEALS}}, kKill},
+};
+
 constexpr Case kTranslatorCases[] = {
     {"read", {SYS_read, {4, 1, 100}}, kAllow},
     {"writev", {SYS_writev, {4}}, kAllow},
@@ -210,10 +238,13 @@ void check(std::span<const Table> profile, std::span<const Case> cases) {
 TEST_CASE("filter: what the translator's program says to each call") {
   check(translator_profile(), kTranslatorCases);
 }
+TEST_CASE("filter: what the policy reader's program says to each call") {
+  check(reader_profile(), kReaderCases);
+}
 TEST_CASE("filter: what the broker's program says to each call") { check(broker_profile(), kBrokerCases); }
 
 TEST_CASE("filter: a call without a row is killed whatever its number") {
-  for (const auto profile : {translator_profile(), broker_profile()}) {
+  for (const auto profile : {translator_profile(), broker_profile(), reader_profile()}) {
     const Bpf program = compile(bare(profile));
     std::set<long> rows;
     for (const auto& table : bare(profile))
@@ -227,7 +258,7 @@ TEST_CASE("filter: a call without a row is killed whatever its number") {
 }
 
 TEST_CASE("filter: every row of a profile can be reached") {
-  for (const auto profile : {translator_profile(), broker_profile()}) {
+  for (const auto profile : {translator_profile(), broker_profile(), reader_profile()}) {
     const Bpf program = compile(bare(profile));
     for (const auto& table : bare(profile))
       for (const auto& row : table.rows) {
@@ -256,6 +287,7 @@ TEST_CASE("filter: a failing row gives its errno") {
 TEST_CASE("filter: the programs stay far below the kernel's 4,096 instructions") {
   CHECK(compile(translator_profile()).size() < 1024);
   CHECK(compile(broker_profile()).size() < 1024);
+  CHECK(compile(reader_profile()).size() < 256);
 }
 
 }  // namespace cordon::sandbox

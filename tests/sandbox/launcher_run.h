@@ -74,13 +74,19 @@ class FunctionGuest final : public GuestStarter {
 class Run {
  public:
   using MakeGuest = std::function<std::unique_ptr<GuestStarter>(int hold)>;
+  // Called in the launcher's process. `tag` must be among the arguments of whatever it starts.
+  using Configure = std::function<void(LauncherConfig& config, const std::string& tag)>;
 
   Run(std::string_view broker, std::string_view translator, std::function<int(int hold)> command,
-      std::string resolv_conf = "/etc/resolv.conf")
-      : Run(broker, translator, std::move(resolv_conf), [command](int hold) {
-          return std::make_unique<FunctionGuest>([command, hold] { return command(hold); });
-        }) {}
-  Run(std::string_view broker, std::string_view translator, std::string resolv_conf, const MakeGuest& make)
+      std::string resolv_conf = "/etc/resolv.conf", const Configure& configure = {})
+      : Run(
+            broker, translator, std::move(resolv_conf),
+            [command](int hold) {
+              return std::make_unique<FunctionGuest>([command, hold] { return command(hold); });
+            },
+            configure) {}
+  Run(std::string_view broker, std::string_view translator, std::string resolv_conf, const MakeGuest& make,
+      const Configure& configure = {})
       : tag_("tag=" + std::to_string(::getpid()) + "-" + std::to_string(++serial())) {
     LauncherConfig config;
     config.executable = CORDON_DUMMY_ROLE;
@@ -104,6 +110,7 @@ class Run {
     err_.read.reset();
     hold_.write.reset();
     const auto guest = make(hold_.read.get());
+    if (configure) configure(config, tag_);
     int status = 99;
     {
       Launcher launcher{std::move(config)};
