@@ -84,9 +84,10 @@ role_of_pipe() {  # the reader that is blocked in the pipe: the others have ende
   done
 }
 killer &
+killing=$!
 expect "a reader that dies is a message about its file" refused \
   "$P/pipe:1:1: error P100: the process that reads it failed: killed by signal 9" $P/good.yaml $P/pipe
-wait
+wait $killing
 
 if [ "$CORDON_CALLER" = 0 ]; then
   cp $P/good.yaml $P/secret.yaml && chmod 600 $P/secret.yaml
@@ -98,6 +99,7 @@ fi
 # Reloads: `up` has an open connection all the time.
 live=$P/live.yaml
 good one >$live
+: >$W/log/up.out
 ip netns exec host "$CORDON" run --no-control --policy $live --audit-log "$AUDIT" -- \
   sh -c 'echo ready; while [ ! -e '$W'/log/enough ]; do sleep 0.05; done; '"$TRAFFIC send 192.0.2.10 $PORT 1000000" \
   >$W/log/up.out 2>$W/log/up.err &
@@ -134,7 +136,8 @@ rm $live && good three >$live
 reload
 expect "a good one again is taken" within 5 is_generation 3
 touch $W/log/enough
-expect "the guest was not disturbed, and has its network" wait ${pid_of[up]}
+undisturbed() { wait ${pid_of[up]} || { tail -n 4 $W/log/up.err; tail -n2 "$AUDIT"; return 1; }; }
+expect "the guest was not disturbed, and has its network" undisturbed
 
 # --watch-policy, as Kubernetes mounts a ConfigMap.
 publish() {
@@ -148,6 +151,7 @@ good v1 >$P/v1.yaml; good v2 >$P/v2.yaml; say nonsense >$P/v3.yaml; good v4 >$P/
 publish v1
 ln -s ..data/policy.yaml $P/map/policy.yaml
 : >"$AUDIT"
+: >$W/log/map.out
 ip netns exec host "$CORDON" run --no-control --watch-policy --policy $P/map/policy.yaml --audit-log "$AUDIT" -- \
   sh -c "echo ready; until [ -e $W/log/done ]; do sleep 0.05; done" >$W/log/map.out 2>$W/log/map.err &
 pid_of[map]=$!
