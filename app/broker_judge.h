@@ -103,7 +103,7 @@ class BrokerJudge final : public sandbox::Judge {
               bool exposed, base::Instant now) override;
   void on_ended(const sandbox::FlowView& flow, flow::EndReason reason, const flow::Volumes& volumes,
                 base::Instant now) override;
-  void on_spoof(const flow::SpoofReport& report, base::Instant now) override;
+  void on_packet(const flow::PacketReport& report, base::Instant now) override;
   void on_counters(const sandbox::CounterValues& values, base::Instant now) override;
   void on_tick(base::Instant now) override;
   [[nodiscard]] base::Instant tick_due() const override;
@@ -152,6 +152,7 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] policy::AuditEvent event_for(policy::AuditAction action, const flow::Tuple& tuple,
                                              policy::Decision decision, std::uint64_t token);
   void record(const policy::AuditEvent& event, base::Instant now);
+  void record_unreported_packets(base::Instant now);
   void record_backstop(base::Instant now);
 
   GuestSources sources_;
@@ -168,6 +169,7 @@ class BrokerJudge final : public sandbox::Judge {
   std::vector<sandbox::control::Resolver> resolvers_;
   std::size_t resolver_ = 0;
   sandbox::CounterValues counters_{};
+  std::array<std::uint64_t, flow::kPacketDenials> packets_recorded_{};  // by PacketDenial
   BackstopWatch backstop_;
   base::Instant expiry_due_ = base::Instant::never();
   std::uint32_t epoch_ = 1;

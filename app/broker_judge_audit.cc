@@ -6,6 +6,7 @@
 
 #include "app/broker_judge.h"
 #include "app/broker_token.h"
+#include "core/plane/counters.h"
 
 namespace cordon::app {
 namespace {
@@ -30,6 +31,22 @@ policy::Cause name_of(sandbox::control::LoadCause cause) {
     case sandbox::control::LoadCause::kControl: return policy::Cause::kControl;
   }
   return policy::Cause::kStart;
+}
+
+policy::AuditEvent packet_event(flow::PacketDenial why) {
+  policy::AuditEvent event{.action = policy::AuditAction::kPacketDenied};
+  event.decision.how = flow::RefuseHow::kDrop;
+  switch (why) {
+    case flow::PacketDenial::kSource: event.decision.reason = policy::Reason::kSourceSpoof; break;
+    case flow::PacketDenial::kMalformed: event.decision.reason = policy::Reason::kMalformed; break;
+    case flow::PacketDenial::kProtocol: event.decision.reason = policy::Reason::kUnsupportedProtocol; break;
+    case flow::PacketDenial::kNoRoom: event.decision.reason = policy::Reason::kLimitConnections; break;
+    case flow::PacketDenial::kGroup:
+      event.decision.reason = policy::Reason::kSpecialAddress;
+      event.decision.dst_class = policy::DstClass::kSpecial;
+      break;
+  }
+  return event;
 }
 
 }  // namespace
@@ -174,14 +191,29 @@ void BrokerJudge::on_ended(const sandbox::FlowView& flow, flow::EndReason reason
   record(event, now);
 }
 
-void BrokerJudge::on_spoof(const flow::SpoofReport& report, base::Instant now) {
-  policy::AuditEvent event;
-  event.action = policy::AuditAction::kPacketDenied;
+void BrokerJudge::on_packet(const flow::PacketReport& report, base::Instant now) {
+  ++packets_recorded_.at(static_cast<std::size_t>(report.why));
+  policy::AuditEvent event = packet_event(report.why);
   event.tuple = report.tuple;
-  event.decision.reason = policy::Reason::kSourceSpoof;
-  event.decision.how = flow::RefuseHow::kDrop;
   event.source_mac = report.source_mac;
+  if (report.ip_protocol != 0) event.ip_protocol = report.ip_protocol;
   record(event, now);
+}
+
+// The worker reports some of a flood, and of a packet that cannot be read there is nothing to report: the
+// counters say how many there were, and what is not in a record yet comes into one without ends.
+void BrokerJudge::record_unreported_packets(base::Instant now) {
+  std::array<std::uint64_t, flow::kPacketDenials> denied{};
+  for (std::size_t i = 0; i < plane::kCounters; ++i)
+    if (const auto why = plane::denial_of(static_cast<plane::Counter>(i)))
+      denied.at(static_cast<std::size_t>(*why)) += counters_.at(i);
+  for (std::size_t i = 0; i < denied.size(); ++i) {
+    if (denied.at(i) <= packets_recorded_.at(i)) continue;
+    policy::AuditEvent event = packet_event(static_cast<flow::PacketDenial>(i));
+    event.count = denied.at(i) - packets_recorded_.at(i);
+    packets_recorded_.at(i) = denied.at(i);
+    record(event, now);
+  }
 }
 
 void BrokerJudge::note_policy_loaded(sandbox::control::LoadCause cause, base::Instant now) {
@@ -201,8 +233,9 @@ void BrokerJudge::record_backstop(base::Instant now) {
   record({.action = policy::AuditAction::kHostStateChanged, .message = message}, now);
 }
 
-void BrokerJudge::on_counters(const sandbox::CounterValues& values, base::Instant /*now*/) {
+void BrokerJudge::on_counters(const sandbox::CounterValues& values, base::Instant now) {
   counters_ = values;
+  record_unreported_packets(now);
 }
 
 }  // namespace cordon::app

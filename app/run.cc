@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "app/announce.h"
 #include "app/attach_guest.h"
@@ -78,13 +79,15 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   sandbox::LauncherConfig config;
   config.arguments = arguments;
   config.audit = std::move(*audit);
-  config.reopen_audit = [&options, &records] {
+  config.audit_path = options.audit.path;
+  config.reopen_audit = [&options, &records, told = false]() mutable {
     auto fresh = open_audit(options.audit);
-    if (!fresh) {
-      std::fprintf(stderr, "cordon: %s (records go on where they went)\n",
+    // Tried again and again; said once.
+    if (!fresh && !std::exchange(told, true))
+      std::fprintf(stderr, "cordon: %s: records go on where they went\n",
                    base::describe(fresh.error()).c_str());
-      return base::Fd{};
-    }
+    if (!fresh) return base::Fd{};
+    told = false;
     records.set_sink(*fresh);
     return std::move(*fresh);
   };

@@ -183,6 +183,7 @@ void Broker::adopt_channel(control::NewTranslator fresh, base::Instant now) {
 
 void Broker::drop_channels(base::Instant now) {
   for (const Lane& lane : lanes_) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, lane.channel.poll_fd(), nullptr);
+  gone_counters_ = summed_counters();
   lanes_.clear();
   cut_all(now);
 }
@@ -239,8 +240,8 @@ void Broker::on_message(std::uint32_t lane, FromTranslator& message, base::Insta
   } else if (auto* report = std::get_if<FlowVolumes>(&message)) {
     report->id = ours(report->id);
     on_volumes(*report, now);
-  } else if (const auto* spoof = std::get_if<flow::SpoofReport>(&message)) {
-    judge_.on_spoof(*spoof, now);
+  } else if (const auto* spoof = std::get_if<flow::PacketReport>(&message)) {
+    judge_.on_packet(*spoof, now);
   } else if (const auto* counters = std::get_if<CounterReport>(&message)) {
     lanes_[lane].counters = counters->values;
     judge_.on_counters(summed_counters(), now);
@@ -252,9 +253,9 @@ void Broker::on_message(std::uint32_t lane, FromTranslator& message, base::Insta
   }
 }
 
-// The workers' totals together: what a translator of one worker would report.
+// The totals of all workers, of translators that are gone too: they never fall.
 CounterValues Broker::summed_counters() const {
-  CounterValues sum{};
+  CounterValues sum = gone_counters_;
   for (const Lane& lane : lanes_)
     for (std::size_t i = 0; i < sum.size(); ++i) sum.at(i) += lane.counters.at(i);
   return sum;

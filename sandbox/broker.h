@@ -296,6 +296,7 @@ class Broker {
   std::vector<int> port_sockets_;   // scratch
   std::optional<Inbound> inbound_;  // nothing is published: none
   BrokerCounters counters_;
+  CounterValues gone_counters_{};  // of translators that ended
   double tokens_ = 0;
   base::Instant tokens_at_;
   base::Instant next_timeout_scan_ = base::Instant::never();

@@ -17,8 +17,8 @@ static_assert(std::has_unique_object_representations_v<message::FlowRequest> &&
               sizeof(message::FlowRequest) == 52);
 static_assert(std::has_unique_object_representations_v<message::Close> && sizeof(message::Close) == 40);
 static_assert(std::has_unique_object_representations_v<message::Volumes> && sizeof(message::Volumes) == 40);
-static_assert(std::has_unique_object_representations_v<message::SpoofReport> &&
-              sizeof(message::SpoofReport) == 60);
+static_assert(std::has_unique_object_representations_v<message::PacketReport> &&
+              sizeof(message::PacketReport) == 60);
 static_assert(std::has_unique_object_representations_v<message::Counters> &&
               sizeof(message::Counters) == 16 + 8 * message::kCounterCount);
 static_assert(std::has_unique_object_representations_v<message::Offer> && sizeof(message::Offer) == 16);
@@ -180,10 +180,12 @@ bool ChannelGate::report_volumes(flow::Id id, const flow::Volumes& volumes) {
   return !blocked_ && send(bytes_of(wire));
 }
 
-void ChannelGate::report_spoof(const flow::SpoofReport& report) {
-  const message::SpoofReport wire{.header = header_of(Type::kSpoofReport),
-                                  .tuple = store_tuple(report.tuple),
-                                  .mac = report.source_mac.bytes()};
+void ChannelGate::report_packet(const flow::PacketReport& report) {
+  const message::PacketReport wire{.header = header_of(Type::kPacketReport),
+                                   .tuple = store_tuple(report.tuple),
+                                   .mac = report.source_mac.bytes(),
+                                   .why = static_cast<std::uint8_t>(report.why),
+                                   .ip_protocol = report.ip_protocol};
   if (blocked_ || !send(bytes_of(wire))) ++lost_reports_;
 }
 

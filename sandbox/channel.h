@@ -76,7 +76,7 @@ struct FlowClaim {
 struct FlowDecline {
   std::uint32_t offer = 0;  // never 0
 };
-using FromTranslator = std::variant<FlowRequest, FlowClose, flow::SpoofReport, CounterReport, FlowClaim,
+using FromTranslator = std::variant<FlowRequest, FlowClose, flow::PacketReport, CounterReport, FlowClaim,
                                     FlowDecline, FlowVolumes>;
 
 // --- what the translator reads ---
@@ -155,8 +155,8 @@ class ChannelGate final : public flow::Gate {
   [[nodiscard]] bool claim(flow::Id id, std::uint32_t offer) override;
   [[nodiscard]] bool decline(std::uint32_t offer) override;
   [[nodiscard]] bool report_volumes(flow::Id id, const flow::Volumes& volumes) override;
-  void report_spoof(const flow::SpoofReport& report) override;
-  // Best effort, like a spoof report.
+  void report_packet(const flow::PacketReport& report) override;
+  // best effort, like a packet report.
   [[nodiscard]] bool send_counters(const CounterValues& values);
 
   enum class Status : std::uint8_t { kOpen, kClosed };

@@ -101,11 +101,14 @@ std::expected<FromTranslator, Violation> decode_volumes(base::Bytes bytes) {
                      {wire.bytes_from_guest, wire.bytes_to_guest, wire.datagrams_from_guest}};
 }
 
-std::expected<FromTranslator, Violation> decode_spoof(base::Bytes bytes) {
-  const auto wire = CORDON_TRY(load<message::SpoofReport>(bytes));
+std::expected<FromTranslator, Violation> decode_packet_report(base::Bytes bytes) {
+  const auto wire = CORDON_TRY(load<message::PacketReport>(bytes));
   if (wire.header.slot != 0 || wire.header.generation != 0) return Unexpected(Violation::kSlotOrGeneration);
-  if (!all_zero(wire.reserved)) return Unexpected(Violation::kReserved);
-  return flow::SpoofReport{net::MacAddress{wire.mac}, CORDON_TRY(load_tuple(wire.tuple))};
+  if (wire.why >= flow::kPacketDenials) return Unexpected(Violation::kEnum);
+  const auto why = static_cast<flow::PacketDenial>(wire.why);
+  if (why != flow::PacketDenial::kProtocol && wire.ip_protocol != 0) return Unexpected(Violation::kReserved);
+  return flow::PacketReport{why, net::MacAddress{wire.mac}, CORDON_TRY(load_tuple(wire.tuple)),
+                            wire.ip_protocol};
 }
 
 std::expected<FromTranslator, Violation> decode_counters(base::Bytes bytes) {
@@ -207,7 +210,7 @@ std::expected<FromTranslator, Violation> decode_from_translator(base::Bytes byte
     }
     case static_cast<std::uint16_t>(Type::kClose): return decode_close(bytes);
     case static_cast<std::uint16_t>(Type::kVolumes): return decode_volumes(bytes);
-    case static_cast<std::uint16_t>(Type::kSpoofReport): return decode_spoof(bytes);
+    case static_cast<std::uint16_t>(Type::kPacketReport): return decode_packet_report(bytes);
     case static_cast<std::uint16_t>(Type::kCounters): return decode_counters(bytes);
     case static_cast<std::uint16_t>(Type::kClaim):
     case static_cast<std::uint16_t>(Type::kDecline): return decode_offer(bytes);

@@ -155,7 +155,7 @@ class Judge {
                       base::Instant now) = 0;
   virtual void on_ended(const FlowView& flow, flow::EndReason reason, const flow::Volumes& volumes,
                         base::Instant now) = 0;
-  virtual void on_spoof(const flow::SpoofReport& report, base::Instant now) = 0;
+  virtual void on_packet(const flow::PacketReport& report, base::Instant now) = 0;
   virtual void on_counters(const CounterValues& values, base::Instant now) = 0;
   // Summaries of aggregated records, expiry of remembered addresses. Called at tick_due() and before exit;
   // Instant::never(): nothing waits.

@@ -82,6 +82,7 @@ struct LauncherConfig {
   std::vector<std::string> arguments;
   std::string executable = "/proc/self/exe";
   base::Fd audit;                   // becomes the broker's fd 4; invalid: /dev/null
+  std::string audit_path;           // watched: `reopen_audit` when it is rotated; empty: no file
   std::vector<base::Fd> listeners;  // for the broker: published ports that it may not open itself
   // The command line of a policy loader (role policy-loader, after --role); empty: there are no policy files
   // and the broker has a policy of its own. Asked again for each load.

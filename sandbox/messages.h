@@ -16,7 +16,7 @@ inline constexpr std::uint16_t kVersion = 3;
 enum class Type : std::uint16_t {
   kFlowRequest = 1,    // translator -> broker
   kClose = 2,          // translator -> broker
-  kSpoofReport = 3,    // translator -> broker
+  kPacketReport = 3,   // translator -> broker
   kCounters = 4,       // translator -> broker
   kClaim = 5,          // translator -> broker: the header names the slot for an offer
   kDecline = 6,        // translator -> broker; slot and generation zero
@@ -67,11 +67,12 @@ struct Volumes {
   std::uint64_t bytes_to_guest = 0;
   std::uint64_t datagrams_from_guest = 0;
 };
-struct SpoofReport {
+struct PacketReport {
   Header header;  // slot and generation zero
   WireTuple tuple;
   std::array<std::uint8_t, 6> mac{};
-  std::array<std::uint8_t, 2> reserved{};
+  std::uint8_t why = 0;          // flow::PacketDenial
+  std::uint8_t ip_protocol = 0;  // only with kProtocol
 };
 inline constexpr std::size_t kCounterCount = 96;
 struct Counters {

@@ -41,10 +41,11 @@ void Supervisor::work_deadlines() {
   if (base::monotonic_now() >= send_due_) send_waiting();
   if (base::monotonic_now() >= control_due_) open_control();
   if (policy_watch_ && policy_watch_->take(base::monotonic_now())) load_policy(control::LoadCause::kWatch);
+  if (base::monotonic_now() >= log_watch_.due()) reopen_audit();
 }
 
 int Supervisor::milliseconds_to_deadline() const {
-  auto due = std::min({loader_deadline_, send_due_, control_due_});
+  auto due = std::min({loader_deadline_, send_due_, control_due_, log_watch_.due()});
   if (policy_watch_) due = std::min(due, policy_watch_->due());
   if (revoke_) due = std::min(due, revoke_->deadline);
   if (failed_start_) due = std::min(due, failed_start_->deadline);
@@ -74,6 +75,7 @@ base::Result<void> Supervisor::dispatch(int fd) {
     if (resolvers_.changed()) send_resolvers();
     return {};
   }
+  if (fd == log_watch_.poll_fd()) log_watch_.look(base::monotonic_now());
   if (fd == diagnostics_.poll_fd() && !diagnostics_.relay()) diagnostics_.close();
   return {};
 }

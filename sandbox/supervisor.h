@@ -17,6 +17,7 @@
 #include "sandbox/diagnostics.h"
 #include "sandbox/launcher.h"
 #include "sandbox/launcher_signals.h"
+#include "sandbox/log_watch.h"
 #include "sandbox/policy_watch.h"
 #include "sandbox/resolver_watch.h"
 #include "sandbox/spawn.h"
@@ -105,6 +106,7 @@ class Supervisor {
   LauncherSignals signals_;
   std::optional<PolicyWatch> policy_watch_;
   ResolverWatch resolvers_{config_.resolv_conf};
+  LogWatch log_watch_{config_.audit_path};
   DiagnosticsPipe diagnostics_;
   base::Fd executable_;
   base::Fd self_;

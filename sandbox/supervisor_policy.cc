@@ -99,8 +99,9 @@ void Supervisor::send_waiting() {
 }
 
 void Supervisor::reopen_audit() {
-  if (broker_gone_ || !config_.reopen_audit) return;
+  if (!config_.reopen_audit) return;
   auto fresh = config_.reopen_audit();
+  log_watch_.opened(fresh ? fresh.get() : -1, base::monotonic_now());
   if (!fresh) return;
   fresh_audit_ = std::move(fresh);
   send_waiting();

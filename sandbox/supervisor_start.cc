@@ -52,6 +52,11 @@ base::Result<void> Supervisor::prepare() {
     say(base::describe(watching.error()));
   else
     watch(resolvers_.poll_fd());
+  if (config_.audit_path.empty()) return {};
+  if (const auto watching = log_watch_.start(config_.audit.get()); !watching)
+    say(base::describe(watching.error()));
+  else if (log_watch_.poll_fd() >= 0)
+    watch(log_watch_.poll_fd());
   return {};
 }
 

@@ -50,10 +50,23 @@ struct Inbound {
   base::Bytes first;  // UDP: the datagram that came first, valid during the call; TCP: empty
 };
 
-// A frame that was dropped because of its source address: audited by the broker, which aggregates.
-struct SpoofReport {
+// Why a packet was dropped that never was a flow's.
+enum class PacketDenial : std::uint8_t {
+  kSource,     // not an address of the guest
+  kMalformed,  // no sense in it
+  kProtocol,   // not carried
+  kGroup,      // for a multicast group or for everybody
+  kNoRoom,     // a flow's first, and there is no slot
+};
+
+inline constexpr std::size_t kPacketDenials = 5;
+
+// One of them, for the audit log. The worker reports some of a flood; its counters say how many there were.
+struct PacketReport {
+  PacketDenial why = PacketDenial::kSource;
   net::MacAddress source_mac;
-  Tuple tuple;  // as far as it could be read
+  Tuple tuple;                   // as far as it could be read
+  std::uint8_t ip_protocol = 0;  // of kProtocol
 };
 
 // One more datagram of an inbound UDP flow that reached the listener before the flow's own socket took over.
@@ -79,7 +92,7 @@ class Gate {
   // What a flow has carried so far, where Shaping::report asks for it. Same meaning of the result.
   [[nodiscard]] virtual bool report_volumes(Id id, const Volumes& volumes) = 0;
   // Best effort: a full channel counts the loss.
-  virtual void report_spoof(const SpoofReport& report) = 0;
+  virtual void report_packet(const PacketReport& report) = 0;
 };
 
 class GateEvents {

@@ -153,7 +153,8 @@ class Context {
   SlotList gate_waiting;  // requests and closes that wait for room in the channel
   bool link_blocked = false;
   base::TokenBucket resets{1000, 200};
-  base::TokenBucket spoof_reports{20, 20};
+  std::array<base::TokenBucket, flow::kPacketDenials> packet_reports{
+      {{20, 20}, {20, 20}, {20, 20}, {20, 20}, {20, 20}}};
   icmp::ErrorLimiter error_limiter;
 
  private:

@@ -1,5 +1,7 @@
 #include "core/plane/counters.h"
 
+#include <utility>
+
 namespace cordon::plane {
 
 std::string_view name(Counter counter) {
@@ -58,13 +60,32 @@ std::string_view name(Counter counter) {
     case Counter::kStashRefused: return "stash_refused";
     case Counter::kPathMtuTold: return "path_mtu_told";
     case Counter::kFragmentsToGuest: return "fragments_to_guest";
-    case Counter::kSpoofReports: return "spoof_reports";
+    case Counter::kPacketReports: return "packet_reports";
     case Counter::kDatagramsLate: return "datagrams_late";
     case Counter::kDatagramsShaped: return "datagrams_shaped";
     case Counter::kDatagramsLost: return "datagrams_lost";
     case Counter::kCount: break;
   }
   return "unknown";
+}
+
+std::optional<flow::PacketDenial> denial_of(Counter counter) {
+  using enum flow::PacketDenial;
+  // The other outcomes are answered, of a flow, or about the link itself.
+  constexpr std::array<std::pair<Counter, flow::PacketDenial>, 10> kDenials{
+      {{Counter::kDropSpoofed, kSource},
+       {Counter::kDropMalformed, kMalformed},
+       {Counter::kDropOffload, kMalformed},
+       {Counter::kDropFragment, kMalformed},
+       {Counter::kDropLanBroken, kMalformed},
+       {Counter::kDropEtherType, kProtocol},
+       {Counter::kDropProtocol, kProtocol},
+       {Counter::kDropMulticast, kGroup},
+       {Counter::kDropBroadcast, kGroup},
+       {Counter::kDropTableFull, kNoRoom}}};
+  for (const auto& [outcome, why] : kDenials)
+    if (outcome == counter) return why;
+  return std::nullopt;
 }
 
 }  // namespace cordon::plane

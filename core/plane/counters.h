@@ -5,7 +5,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
+
+#include "core/flow/gate.h"
 
 namespace cordon::plane {
 
@@ -68,7 +71,7 @@ enum class Counter : std::uint8_t {
   kStashRefused,      // credit could not grow: the pool is reserved
   kPathMtuTold,       // datagrams of the guest that the path does not take whole
   kFragmentsToGuest,  // datagrams cut into IP fragments for a small MTU
-  kSpoofReports,
+  kPacketReports,
   kDatagramsLate,    // reached an inbound flow's listener, not its socket
   kDatagramsShaped,  // to the guest: over the flow's rate
   kDatagramsLost,    // waited for a grant, then could not be sent
@@ -82,6 +85,9 @@ static_assert(kCounters <= 96);  // sandbox/messages.h kCounterCount
 [[nodiscard]] constexpr bool is_frame_outcome(Counter counter) {
   return counter >= Counter::kToTcpFlow && counter <= Counter::kDropLocal;
 }
+
+// The outcomes that deny a packet which is no flow's, and so are accounted for by the audit log.
+[[nodiscard]] std::optional<flow::PacketDenial> denial_of(Counter counter);
 
 class Counters {
  public:

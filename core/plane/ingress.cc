@@ -94,10 +94,24 @@ std::optional<Counter> Ingress::judge(const link::Frame& frame) {
 
 std::optional<Counter> Ingress::on_packet(const wire::EthernetView& ethernet, const wire::Packet& packet,
                                           const link::Offload& offload) {
+  const auto outcome = sort(ethernet, packet, offload);
+  // Spoofs are reported where it is known who is claimed to be the sender.
+  const auto why = outcome ? denial_of(*outcome) : std::nullopt;
+  if (!why || *why == flow::PacketDenial::kSource) return outcome;
+  const bool foreign = *why == flow::PacketDenial::kProtocol;
+  report_packet({.why = *why,
+                 .source_mac = ethernet.source(),
+                 .tuple = describe(packet),
+                 .ip_protocol = foreign ? static_cast<std::uint8_t>(packet.protocol) : std::uint8_t{0}});
+  return outcome;
+}
+
+std::optional<Counter> Ingress::sort(const wire::EthernetView& ethernet, const wire::Packet& packet,
+                                     const link::Offload& offload) {
   if (!offload_agrees(offload, packet)) return Counter::kDropOffload;
   if (sources_.check(context_.config.lan, ethernet.source(), packet, context_.now) !=
       lan::SourceCheck::kAssigned) {
-    report_spoof(ethernet.source(), describe(packet));
+    report_packet({.source_mac = ethernet.source(), .tuple = describe(packet)});
     return Counter::kDropSpoofed;
   }
   if (lan::is_neighbour_discovery(packet)) {
@@ -167,8 +181,8 @@ std::optional<Counter> Ingress::on_fragment(const wire::EthernetView& ethernet,
   // The owner of the flow counts the datagram as a frame of its own.
   if (context_.link.pass_on(ethernet.header(), result.packet->ip)) return Counter::kFragmentHeld;
   wire::Packet whole = *result.packet;
-  whole.dont_fragment = false;  // its sender fragmented it
-  const auto outcome = on_packet(ethernet, whole, {});
+  whole.dont_fragment = false;                     // its sender fragmented it
+  const auto outcome = sort(ethernet, whole, {});  // its caller reports
   // The whole lies in the reassembler's buffer, which the next fragment may reuse: nothing may stay gathered.
   datagrams_.end_batch();
   tcp_.end_batch();
@@ -189,7 +203,7 @@ Counter Ingress::on_answer(net::MacAddress source, const lan::Answer& answer, la
     case lan::Outcome::kMalformed: return Counter::kDropLanBroken;
     case lan::Outcome::kForeignSender:
     case lan::Outcome::kRouterMessage:
-      if (answer.claimed) report_spoof(source, claim(*answer.claimed));
+      if (answer.claimed) report_packet({.source_mac = source, .tuple = claim(*answer.claimed)});
       return Counter::kDropSpoofed;
     case lan::Outcome::kRelayed: return Counter::kDropLanRelayed;
     case lan::Outcome::kRateLimited: return Counter::kDropLanRate;
@@ -234,10 +248,10 @@ Counter Ingress::answer_echo(const wire::Packet& packet, const icmp::Echo& echo)
   return Counter::kAnsweredLocally;
 }
 
-void Ingress::report_spoof(net::MacAddress mac, const flow::Tuple& tuple) {
-  if (!context_.spoof_reports.take(context_.now)) return;
-  context_.counters.add(Counter::kSpoofReports);
-  context_.gate.report_spoof({mac, tuple});
+void Ingress::report_packet(const flow::PacketReport& report) {
+  if (!context_.packet_reports.at(static_cast<std::size_t>(report.why)).take(context_.now)) return;
+  context_.counters.add(Counter::kPacketReports);
+  context_.gate.report_packet(report);
 }
 
 void Ingress::on_timer() {

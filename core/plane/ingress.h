@@ -38,6 +38,8 @@ class Ingress {
   [[nodiscard]] Counter on_answer(net::MacAddress source, const lan::Answer& answer, lan::ReplyBuffer reply);
   [[nodiscard]] std::optional<Counter> on_packet(const wire::EthernetView& ethernet,
                                                  const wire::Packet& packet, const link::Offload& offload);
+  [[nodiscard]] std::optional<Counter> sort(const wire::EthernetView& ethernet, const wire::Packet& packet,
+                                            const link::Offload& offload);
   [[nodiscard]] std::optional<Counter> no_single_destination(const wire::EthernetView& ethernet,
                                                              const wire::Packet& packet) const;
   [[nodiscard]] std::optional<Counter> on_fragment(const wire::EthernetView& ethernet,
@@ -45,7 +47,7 @@ class Ingress {
   [[nodiscard]] Counter on_icmp(const wire::Packet& packet);
   [[nodiscard]] Counter on_guest_error(const wire::Packet& packet);
   [[nodiscard]] Counter answer_echo(const wire::Packet& packet, const icmp::Echo& echo);
-  void report_spoof(net::MacAddress mac, const flow::Tuple& tuple);
+  void report_packet(const flow::PacketReport& report);
   [[nodiscard]] static std::uint64_t seed_of(const base::SipKey& key);
 
   Context& context_;

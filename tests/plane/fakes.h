@@ -129,12 +129,12 @@ struct ListGate final : flow::Gate {
     volume_reports.push_back({id, volumes});
     return true;
   }
-  void report_spoof(const flow::SpoofReport& report) override { spoofs.push_back(report); }
+  void report_packet(const flow::PacketReport& report) override { packets.push_back(report); }
   std::vector<std::pair<flow::Id, flow::Tuple>> requests;
   std::vector<Close> closes;
   std::vector<std::pair<flow::Id, std::uint32_t>> claims;
   std::vector<std::uint32_t> declines;
-  std::vector<flow::SpoofReport> spoofs;
+  std::vector<flow::PacketReport> packets;
   std::vector<std::pair<flow::Id, flow::Volumes>> volume_reports;
   bool full = false;
 };

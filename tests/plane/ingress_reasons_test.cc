@@ -146,3 +146,63 @@ TEST_CASE("plane ingress: a protocol nobody translates is unreachable, at a limi
   CHECK(world.count(Counter::kIcmpErrorsSent) <= 1000);
   CHECK(world.count(Counter::kDropProtocol) == 3002);
 }
+
+TEST_CASE("plane ingress: each denied packet is reported with its ends and reason, and counted as such") {
+  struct Case {
+    std::string_view name;
+    std::vector<std::byte> frame;
+    flow::PacketDenial why;
+    std::string_view remote;
+    std::uint8_t ip_protocol;
+  };
+  for (const Case& c :
+       {Case{"SCTP", raw_frame("192.0.2.1", 132), flow::PacketDenial::kProtocol, "192.0.2.1", 132},
+        Case{"an ICMPv6 message nobody carries", raw_frame("2001:db8::1", 58, 64, 200),
+             flow::PacketDenial::kProtocol, "2001:db8::1", 58},
+        Case{"SSDP", frame_to(flow::Protocol::kUdp, "239.255.255.250"), flow::PacketDenial::kGroup,
+             "239.255.255.250", 0},
+        Case{"everybody", frame_to(flow::Protocol::kUdp, "255.255.255.255"), flow::PacketDenial::kGroup,
+             "255.255.255.255", 0}}) {
+    CAPTURE(c.name);
+    World world;
+    world.link.from_guest(c.frame);
+    world.turn();
+    REQUIRE(world.gate.packets.size() == 1);
+    const flow::PacketReport& report = world.gate.packets[0];
+    CHECK(report.why == c.why);
+    CHECK(report.source_mac == kGuestMac);
+    CHECK(report.tuple.remote.address == *net::parse_ip(c.remote));
+    CHECK(report.ip_protocol == c.ip_protocol);
+    std::uint64_t counted = 0;
+    for (std::size_t i = 0; i < kCounters; ++i)
+      if (denial_of(static_cast<Counter>(i)) == c.why) counted += world.count(static_cast<Counter>(i));
+    CHECK(counted == 1);
+  }
+}
+
+TEST_CASE("plane ingress: a packet that cannot be read is counted, and nothing is reported of it") {
+  World world;
+  world.link.from_guest(std::vector<std::byte>(10, std::byte{0}));
+  auto other = frame_to(flow::Protocol::kUdp, "192.0.2.1");
+  other[12] = std::byte{0x88};  // an EtherType of its own
+  other[13] = std::byte{0xb5};
+  world.link.from_guest(other);
+  auto broken = frame_to(flow::Protocol::kUdp, "192.0.2.1");
+  broken[14] = std::byte{0x42};  // a header of eight bytes
+  world.link.from_guest(broken);
+  world.turn();
+  CHECK(world.count(Counter::kDropMalformed) == 2);
+  CHECK(world.count(Counter::kDropEtherType) == 1);
+  CHECK(world.gate.packets.empty());
+}
+
+TEST_CASE("plane ingress: a flood of one kind of packet leaves the reports of another alone") {
+  World world;
+  for (int i = 0; i < 200; ++i) world.link.from_guest(raw_frame("192.0.2.1", 132));
+  world.link.from_guest(frame_to(flow::Protocol::kUdp, "239.255.255.250"));
+  world.turn(20);
+  CHECK(world.count(Counter::kDropProtocol) == 200);
+  REQUIRE(world.gate.packets.size() >= 2);
+  CHECK(world.gate.packets.size() <= 40);
+  CHECK(world.gate.packets.back().why == flow::PacketDenial::kGroup);
+}

@@ -66,12 +66,12 @@ TEST_CASE("plane link: each reason for silence has its counter, and claims of ot
     std::string_view name;
     std::vector<std::byte> frame;
     Counter expected;
-    std::string_view claimed;  // "": no report
+    std::string_view claimed;  // the source in the report; "": no report
   };
   auto broken = discover();
   broken.pop_back();  // no end option
   const Case cases[] = {
-      {"malformed", udp_frame(dhcp_tuple(), broken), Counter::kDropLanBroken, ""},
+      {"malformed", udp_frame(dhcp_tuple(), broken), Counter::kDropLanBroken, "0.0.0.0"},
       {"relayed", udp_frame(dhcp_tuple(), discover(kGuestMac, true)), Counter::kDropLanRelayed, ""},
       {"for another MAC", udp_frame(dhcp_tuple(), discover(kOurMac)), Counter::kDropSpoofed, "0.0.0.0"},
       {"from a foreign address", udp_frame(dhcp_tuple("10.0.2.99"), discover()), Counter::kDropSpoofed,
@@ -88,10 +88,10 @@ TEST_CASE("plane link: each reason for silence has its counter, and claims of ot
     CHECK(world.outcomes() == 1);
     CHECK(world.link.output.empty());
     CHECK(world.gate.requests.empty());
-    CHECK(world.gate.spoofs.size() == (c.claimed.empty() ? 0 : 1));
+    CHECK(world.gate.packets.size() == (c.claimed.empty() ? 0 : 1));
     if (c.claimed.empty()) continue;
-    CHECK(world.gate.spoofs[0].tuple.guest.address == *net::parse_ip(c.claimed));
-    CHECK(world.gate.spoofs[0].source_mac == kGuestMac);
+    CHECK(world.gate.packets[0].tuple.guest.address == *net::parse_ip(c.claimed));
+    CHECK(world.gate.packets[0].source_mac == kGuestMac);
   }
 }
 
@@ -125,7 +125,7 @@ TEST_CASE("plane link: an address of the own /64 opens flows where SLAAC is offe
     world.link.from_guest(udp_frame(t, bytes_of("x")));
     world.turn();
     CHECK(world.gate.requests.size() == (offered ? 1 : 0));
-    CHECK(world.gate.spoofs.size() == (offered ? 0 : 1));
+    CHECK(world.gate.packets.size() == (offered ? 0 : 1));
   }
 }
 

@@ -96,10 +96,10 @@ TEST_CASE("plane ingress: spoofed sources are dropped, counted and reported, wit
     world.turn();
   }
   CHECK(world.count(Counter::kDropSpoofed) == 100);
-  CHECK(world.gate.spoofs.size() >= 1);
-  CHECK(world.gate.spoofs.size() <= 20);
-  CHECK(world.gate.spoofs[0].tuple.guest.address == *net::parse_ip("10.0.2.99"));
-  CHECK(world.gate.spoofs[0].tuple.remote.port == net::Port{80});
+  CHECK(world.gate.packets.size() >= 1);
+  CHECK(world.gate.packets.size() <= 20);
+  CHECK(world.gate.packets[0].tuple.guest.address == *net::parse_ip("10.0.2.99"));
+  CHECK(world.gate.packets[0].tuple.remote.port == net::Port{80});
   CHECK(world.gate.requests.empty());
   auto mac = udp_frame(tuple(flow::Protocol::kUdp), bytes_of("x"));
   mac[11] = std::byte{0x77};

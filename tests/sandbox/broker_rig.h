@@ -190,7 +190,7 @@ class FakeJudge : public Judge {
     ended.push_back(reason);
     volumes.push_back(v);
   }
-  void on_spoof(const flow::SpoofReport&, base::Instant) override { ++spoofs; }
+  void on_packet(const flow::PacketReport&, base::Instant) override { ++spoofs; }
   void on_counters(const CounterValues& values, base::Instant) override { counters = values; }
   void on_tick(base::Instant) override {}
   [[nodiscard]] base::Instant tick_due() const override { return base::Instant::never(); }

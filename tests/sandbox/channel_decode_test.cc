@@ -30,10 +30,10 @@ TEST_CASE("channel: messages of the translator become values") {
   CHECK(close.volumes.bytes_to_guest == std::uint64_t{2} << 32U);
   CHECK(close.volumes.datagrams_from_guest == 9);
 
-  const auto spoof = decode_from_translator(bytes(spoof_report()));
-  REQUIRE(spoof.has_value());
-  CHECK(net::to_string(std::get<flow::SpoofReport>(*spoof).source_mac) == "02:00:00:00:00:09");
-  CHECK(net::to_string(std::get<flow::SpoofReport>(*spoof).tuple.remote) == "[2001:db8::]:53");
+  const auto packet = decode_from_translator(bytes(packet_report()));
+  REQUIRE(packet.has_value());
+  CHECK(net::to_string(std::get<flow::PacketReport>(*packet).source_mac) == "02:00:00:00:00:09");
+  CHECK(net::to_string(std::get<flow::PacketReport>(*packet).tuple.remote) == "[2001:db8::]:53");
 
   const auto totals = decode_from_translator(bytes(counters()));
   REQUIRE(totals.has_value());
@@ -58,7 +58,7 @@ TEST_CASE("channel: every field that cannot be is a violation") {
       {"decline: generation", decline(), {{8, 1}}, Violation::kSlotOrGeneration},
       {"a grant, in the wrong direction", request_v4(), {{2, 16}}, Violation::kType},
       {"type 257", request_v4(), {{3, 1}}, Violation::kType},
-      {"a request with the length of a spoof report", spoof_report(), {{2, 1}, {8, 1}}, Violation::kLength},
+      {"a request with the length of a packet report", packet_report(), {{2, 1}, {8, 1}}, Violation::kLength},
       {"generation 0", request_v4(), {{8, 0}}, Violation::kSlotOrGeneration},
       {"protocol 0", request_v4(), {{12, 0}}, Violation::kProtocol},
       {"protocol 58", request_v4(), {{12, 58}}, Violation::kProtocol},
@@ -75,9 +75,10 @@ TEST_CASE("channel: every field that cannot be is a violation") {
       {"close: generation 0", close_message(), {{8, 0}}, Violation::kSlotOrGeneration},
       {"volumes: generation 0", volumes(), {{8, 0}}, Violation::kSlotOrGeneration},
       {"volumes: reserved", volumes(), {{12, 1}}, Violation::kReserved},
-      {"spoof: slot", spoof_report(), {{4, 1}}, Violation::kSlotOrGeneration},
-      {"spoof: generation", spoof_report(), {{8, 1}}, Violation::kSlotOrGeneration},
-      {"spoof: reserved", spoof_report(), {{59, 1}}, Violation::kReserved},
+      {"packet: slot", packet_report(), {{4, 1}}, Violation::kSlotOrGeneration},
+      {"packet: generation", packet_report(), {{8, 1}}, Violation::kSlotOrGeneration},
+      {"packet: why", packet_report(), {{58, 5}}, Violation::kEnum},
+      {"packet: a protocol without need", packet_report(), {{59, 1}}, Violation::kReserved},
       {"counters: generation", counters(), {{8, 1}}, Violation::kSlotOrGeneration},
       {"counters: reserved", counters(), {{12, 1}}, Violation::kReserved},
   };
@@ -94,7 +95,7 @@ TEST_CASE("channel: every field that cannot be is a violation") {
 
 TEST_CASE("channel: no other length than the exact one is taken") {
   for (const Raw& good :
-       {request_v4(), close_message(), spoof_report(), counters(), claim(), decline(), volumes()}) {
+       {request_v4(), close_message(), packet_report(), counters(), claim(), decline(), volumes()}) {
     for (std::size_t size = 0; size <= good.size() + 16; ++size) {
       Raw raw = good;
       raw.resize(size, 0);
@@ -108,7 +109,7 @@ TEST_CASE("channel: no other length than the exact one is taken") {
 
 TEST_CASE("channel: what a mutated message decodes to is in range") {
   std::mt19937 random{4711};
-  const std::array<Raw, 6> seeds{request_v4(), close_message(), spoof_report(),
+  const std::array<Raw, 6> seeds{request_v4(), close_message(), packet_report(),
                                  counters(),   claim(),         decline()};
   int accepted = 0;
   for (int round = 0; round < 200'000; ++round) {

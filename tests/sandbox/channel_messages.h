@@ -58,7 +58,7 @@ inline Raw close_message() {
   put32(raw, 0);  // 9 datagrams
   return raw;
 }
-inline Raw spoof_report() {
+inline Raw packet_report() {
   Raw raw = header(3, 0, 0);
   put_tuple(raw, 17, 6, 0, 53, {0xfe, 0x80}, {0x20, 0x01, 0x0d, 0xb8});
   raw.insert(raw.end(), {2, 0, 0, 0, 0, 9, 0, 0});

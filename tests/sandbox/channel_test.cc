@@ -200,7 +200,7 @@ TEST_CASE("channel: a full channel is back-pressure and no request is lost") {
   while (ends.gate->request({next, 1}, kTuple)) ++next;
   CHECK(next > 250);  // mechanisms.md 2: a default pair holds some 278
   CHECK(ends.gate->wants_write());
-  ends.gate->report_spoof({net::MacAddress{}, kTuple});
+  ends.gate->report_packet({.tuple = kTuple});
   CHECK(ends.gate->lost_reports() == 1);
   CHECK_FALSE(ends.gate->send_counters({}));
   // A wake-up without room in between changes nothing.
