@@ -139,5 +139,6 @@ std::span<const CommandEntry> force_commands();
 std::span<const CommandEntry> watch_commands();
 std::span<const CommandEntry> who_commands();
 std::span<const CommandEntry> hammer_commands();
+std::span<const CommandEntry> crowd_commands();
 
 }  // namespace cordon::traffic
