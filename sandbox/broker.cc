@@ -75,8 +75,8 @@ base::Result<Broker::End> Broker::run() {
 }
 
 int Broker::wait_time(int wait_ms, base::Instant now) const {
-  const bool reviews = review_due();
-  if ((reviews && channels_are_empty()) || !killed_.empty()) return 0;
+  const bool reviews = review_due() || !killed_.empty();
+  if (reviews && translator_keeps_up()) return 0;
   base::Instant due =
       std::min({reviews ? review_after_ : base::Instant::never(), next_timeout_scan_, judge_.tick_due(),
                 path_due_, drain_due_, meter_due_, memory_due_, leaving_due_});
@@ -125,8 +125,10 @@ base::Result<bool> Broker::turn(int wait_ms) {
   if (arrived) serve_inbound(now);
   end_sockets();
   tick(now);
-  if (!killed_.empty()) kill_some(now);
-  if (review_due() && (channels_are_empty() || now >= review_after_)) review(now);
+  if (translator_keeps_up() || now >= review_after_) {
+    if (!killed_.empty()) kill_some(now);
+    if (review_due()) review(now);
+  }
   attended |= std::exchange(loaded_, false);
   if (attendant_ != nullptr && (attended || attendant_->due() <= now)) attendant_->serve(now);
   if (inbound_) watch_inbound(now);

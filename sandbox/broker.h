@@ -202,7 +202,7 @@ class Broker {
     Cut why;
   };
   [[nodiscard]] bool review_due() const;
-  [[nodiscard]] bool channels_are_empty() const;
+  [[nodiscard]] bool translator_keeps_up() const;
   void review(base::Instant now);
   void review_flow(std::uint32_t slot, BrokerFlow& flow, base::Instant now);
   void give_up_lost_paths(base::Instant now);
@@ -304,7 +304,8 @@ class Broker {
   std::uint32_t flow_limit_ = 0;
   std::uint32_t review_left_ = 0;  // entries of table_.live(), from the front, still to be judged again
   std::uint32_t reviewed_epoch_ = 0;
-  base::Instant review_after_;                        // while answers wait for room in a channel
+  base::Instant review_after_;                        // while the translator does not keep up
+  std::uint32_t awaiting_ = 0;                        // cut, and not closed yet
   std::vector<std::uint32_t> relimited_;              // scratch
   std::vector<Ending> endings_;                       // scratch
   std::vector<flow::Id> killed_;                      // by the operator, still to be cut

@@ -159,6 +159,7 @@ void Broker::on_claim(const FlowClaim& claim, base::Instant now) {
   judge_.on_cut(view(flow), *offer.cut, offer.why, true, false, now);
   flow.socket.reset();
   flow.state = BrokerFlow::State::kAwaitingClose;
+  ++awaiting_;
   answer({claim.id, Answer::Kind::kRevoke, offer.cut->how, 0});
 }
 

@@ -123,6 +123,7 @@ void Broker::drop_account(const BrokerFlow& flow) {
 void Broker::forget(std::uint32_t slot) {
   const BrokerFlow* flow = table_.at(slot);
   if (flow == nullptr) return;
+  if (flow->state == BrokerFlow::State::kAwaitingClose) --awaiting_;
   if (flow->inbound) leave_inbound(*flow->inbound);
   drop_account(*flow);
   table_.erase(slot);

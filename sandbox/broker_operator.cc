@@ -6,7 +6,8 @@ namespace {
 
 using State = BrokerFlow::State;
 
-constexpr std::size_t kKillsPerTurn = 256;  // between one Begin and its End
+constexpr std::size_t kKillsPerTurn = 128;  // between one Begin and its End
+constexpr base::Duration kPatience = std::chrono::milliseconds{5};
 
 }  // namespace
 
@@ -52,6 +53,7 @@ void Broker::kill_some(base::Instant now) {
     endings_.push_back({id.slot, {.dial = flow->dial, .token = flow->token}, Cut::kOperator});
   }
   end_flows(now);
+  review_after_ = now + kPatience;
 }
 
 }  // namespace cordon::sandbox

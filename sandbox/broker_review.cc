@@ -33,8 +33,11 @@ using State = BrokerFlow::State;
 constexpr std::uint32_t kReviewsPerTurn = 512;
 constexpr std::uint32_t kBetweenLooks = 32;  // at the clock
 constexpr base::Duration kReviewTime = std::chrono::milliseconds{2};
-// While the answers of one turn find no room in the channel, the next turn waits, so that requests are read
-// in between; not for longer, since that would leave it to the translator when a denied flow ends.
+// Each cut gives the translator an event, a message and a frame to send, behind which the other flows wait.
+// So the next ones come when it has closed most of these; but not later than this, since it must not be left
+// to the translator when a denied flow ends. The same while answers find no room in the channel.
+constexpr std::size_t kCutsPerTurn = 128;
+constexpr std::uint32_t kMostAwaited = 32;
 constexpr base::Duration kPatience = std::chrono::milliseconds{5};
 
 bool opening(const BrokerFlow& flow) {
@@ -48,8 +51,9 @@ bool Broker::review_due() const {
   return host_ != HostChange::kStale && (review_left_ > 0 || judge_.epoch() != reviewed_epoch_);
 }
 
-bool Broker::channels_are_empty() const {
-  return std::ranges::all_of(lanes_, [](const Lane& lane) { return lane.answers.empty(); });
+bool Broker::translator_keeps_up() const {
+  return awaiting_ <= kMostAwaited &&
+         std::ranges::all_of(lanes_, [](const Lane& lane) { return lane.answers.empty(); });
 }
 
 void Broker::review(base::Instant now) {
@@ -60,6 +64,7 @@ void Broker::review(base::Instant now) {
   }
   relimited_.clear();
   for (std::uint32_t i = 0; i < kReviewsPerTurn && review_left_ > 0; ++i) {
+    if (endings_.size() >= kCutsPerTurn) break;
     if (i % kBetweenLooks == kBetweenLooks - 1 && base::monotonic_now() - now > kReviewTime) break;
     review_left_ = std::min(review_left_, table_.size());
     if (review_left_ == 0) break;
@@ -168,6 +173,7 @@ void Broker::end_flows(base::Instant now) {
     judge_.on_cut(view(flow), entry.verdict, entry.why, true, exposed, now);
     flow.socket.reset();
     flow.state = State::kAwaitingClose;
+    ++awaiting_;
     flow.moved = entry.why == Cut::kMoved;
     answer({{entry.slot, flow.generation}, Answer::Kind::kRevoke, entry.verdict.how, 0});
   }

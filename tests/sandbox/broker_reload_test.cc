@@ -326,9 +326,8 @@ TEST_CASE("reload: a hundred in a row, and the last one's word holds") {
   REQUIRE(rig.until([&] { return rig.inbox.revocations.size() == 350; }));
   CHECK(rig.judge.loads == 100);
   CHECK(rig.broker->flows() == 700);
-  for (int i = 0; i < 20; ++i) rig.turn();
+  REQUIRE(rig.until([&] { return rig.judge.reviewed.back() == rig.judge.now_epoch; }));
   CHECK(rig.inbox.revocations.size() == 350);
-  CHECK(rig.judge.reviewed.back() == rig.judge.now_epoch);
 }
 
 TEST_CASE("reload: without a first policy the broker is not ready, and ends when it is rejected") {
