@@ -25,6 +25,7 @@ BrokerJudge::BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::P
       limits_(*policy_) {
   settle(*policy_);
   watch_dates();
+  news_.start(monitor_.state());
 }
 
 sandbox::HostChange BrokerJudge::drain(base::Instant now) {
@@ -34,6 +35,7 @@ sandbox::HostChange BrokerJudge::drain(base::Instant now) {
       ++epoch_;
       view_.refresh();
       old_.refresh();
+      news_.note(now);
       expiry_due_ = monitor_.state().next_expiry();
       return sandbox::HostChange::kChanged;
     case netlink::DrainResult::kStale: break;
@@ -172,14 +174,15 @@ void BrokerJudge::on_tick(base::Instant now) {
   audit_.tick(now, base::wall_now());
   if (now >= backstop_.due() && backstop_.look(now)) record_backstop(now);
   if (old_.end_drains(now)) ++epoch_;
+  if (const auto news = news_.take(monitor_.state(), now)) record_news(*news, now);
   if (now < expiry_due_) return;
   // Only ever widens what is allowed, so no flow needs another look.
-  monitor_.expire(now);
+  if (monitor_.expire(now)) news_.note(now);
   expiry_due_ = monitor_.state().next_expiry();
 }
 
 base::Instant BrokerJudge::tick_due() const {
-  return std::min({audit_.next_deadline(), expiry_due_, backstop_.due(), old_.next_end()});
+  return std::min({audit_.next_deadline(), expiry_due_, backstop_.due(), old_.next_end(), news_.due()});
 }
 
 void BrokerJudge::finish(base::Instant now) { audit_.finish(now, base::wall_now()); }

@@ -17,6 +17,7 @@
 #include "app/backstop.h"
 #include "app/flow_limits.h"
 #include "app/guest_sources.h"
+#include "app/host_news.h"
 #include "app/host_view.h"
 #include "app/old_policies.h"
 #include "app/options.h"
@@ -153,6 +154,8 @@ class BrokerJudge final : public sandbox::Judge {
                                              policy::Decision decision, std::uint64_t token);
   void record(const policy::AuditEvent& event, base::Instant now);
   void record_unreported_packets(base::Instant now);
+  void record_news(const HostNews::News& news, base::Instant now);
+  void record_end(const sandbox::FlowView& flow, base::Instant now);
   void record_backstop(base::Instant now);
 
   GuestSources sources_;
@@ -169,6 +172,8 @@ class BrokerJudge final : public sandbox::Judge {
   std::vector<sandbox::control::Resolver> resolvers_;
   std::size_t resolver_ = 0;
   sandbox::CounterValues counters_{};
+  HostNews news_;
+  std::uint64_t overruns_told_ = 0;
   std::array<std::uint64_t, flow::kPacketDenials> packets_recorded_{};  // by PacketDenial
   BackstopWatch backstop_;
   base::Instant expiry_due_ = base::Instant::never();

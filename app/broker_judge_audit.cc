@@ -126,8 +126,11 @@ void BrokerJudge::on_allowed(const sandbox::FlowView& flow, base::Instant now) {
   record(event, now);
 }
 
-void BrokerJudge::on_unreachable(const sandbox::FlowView& flow, int error, base::Instant /*now*/) {
+// Allowed, though nobody was there.
+void BrokerJudge::on_unreachable(const sandbox::FlowView& flow, int error, base::Instant now) {
   next_resolver(flow);
+  on_allowed(flow, now);
+  record_end(flow, now);
   if (flow.tuple.protocol == flow::Protocol::kIcmpEcho && (error == EACCES || error == EPERM) &&
       !ping_hint_given_) {
     ping_hint_given_ = true;
@@ -142,7 +145,8 @@ void BrokerJudge::on_unreachable(const sandbox::FlowView& flow, int error, base:
 void BrokerJudge::on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& verdict, sandbox::Cut why,
                          bool granted, bool exposed, base::Instant now) {
   // The launcher's record tells of a translator once; a flow that moved lost nothing.
-  if (why == sandbox::Cut::kTranslatorGone || why == sandbox::Cut::kMoved) return;
+  if (why == sandbox::Cut::kTranslatorGone) return record_end(flow, now);
+  if (why == sandbox::Cut::kMoved) return;
   policy::Decision decision = unpack(verdict.token);
   decision.how = verdict.how;
   if (why == sandbox::Cut::kBecameLocal) {
@@ -226,6 +230,25 @@ void BrokerJudge::note_policy_loaded(sandbox::control::LoadCause cause, base::In
 void BrokerJudge::note_policy_rejected(sandbox::control::LoadCause cause, std::string_view why,
                                        base::Instant now) {
   record({.action = policy::AuditAction::kPolicyRejected, .cause = name_of(cause), .message = why}, now);
+}
+
+void BrokerJudge::record_news(const HostNews::News& news, base::Instant now) {
+  const bool again = monitor_.overruns() != overruns_told_;
+  overruns_told_ = monitor_.overruns();
+  record({.action = policy::AuditAction::kHostStateChanged,
+          .message = again ? "announcements were lost; the host state was read anew" : "",
+          .host = &news.changes,
+          .count = news.count},
+         now);
+}
+
+// Under `log: all`; nobody can say any more what the flow has carried.
+void BrokerJudge::record_end(const sandbox::FlowView& flow, base::Instant now) {
+  if (log_of(flow.token) != policy::LogMode::kAll) return;
+  auto event = event_for(policy::AuditAction::kFlowEnded, flow.tuple, unpack(flow.token), flow.token);
+  event.end = flow::EndReason::kError;
+  event.duration = now - flow.started;
+  record(event, now);
 }
 
 void BrokerJudge::record_backstop(base::Instant now) {
