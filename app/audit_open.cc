@@ -22,15 +22,15 @@ base::Result<base::Fd> open_file(const std::string& path) {
   return file;
 }
 
-base::Result<base::Fd> open_daemon(const char* path, const char* name) {
+base::Result<base::Fd> open_daemon(const char* path, const char* option) {
   base::Fd socket{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-  if (!socket) return base::fail_errno("--audit-log", name);
+  if (!socket) return base::fail_errno(option, "socket");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::string_view{path}.copy(address.sun_path, sizeof address.sun_path - 1);
   if (::connect(socket.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)),
                 sizeof address) != 0)
-    return base::fail_errno("--audit-log " + std::string{name}, path);
+    return base::fail_errno(option, path);
   return socket;
 }
 
@@ -45,8 +45,8 @@ base::Result<base::Fd> open_audit(const AuditChoice& choice) {
       return copy;
     }
     case AuditTarget::kFile: return open_file(choice.path);
-    case AuditTarget::kJournald: return open_daemon(kJournalSocket, "journald");
-    case AuditTarget::kSyslog: return open_daemon(kSyslogSocket, "syslog");
+    case AuditTarget::kJournald: return open_daemon(kJournalSocket, "--audit-log journald");
+    case AuditTarget::kSyslog: return open_daemon(kSyslogSocket, "--audit-log syslog");
   }
   return base::Fd{};
 }
