@@ -20,24 +20,22 @@ class Json {
   using Array = std::vector<Json>;
   using Object = std::vector<Member>;
 
-  Json() = default;  // null
-  Json(std::nullptr_t) {}
+  Json();  // null
+  Json(std::nullptr_t);
   Json(std::same_as<bool> auto value) : value_(value) {}
   template <std::integral T>
     requires(!std::same_as<T, bool>)
   Json(T value) {
     if constexpr (std::unsigned_integral<T>)
-      value_ = std::uint64_t{value};
-    else if (value >= 0)
-      value_ = static_cast<std::uint64_t>(value);
+      set_natural(value);
     else
-      value_ = std::int64_t{value};
+      set_integer(value);
   }
-  Json(double value) : value_(value) {}
-  Json(std::string value) : value_(std::move(value)) {}
-  Json(std::string_view value) : value_(std::string{value}) {}
-  Json(const char* value) : value_(std::string{value}) {}
-  Json(Array value) : value_(std::move(value)) {}
+  Json(double value);
+  Json(std::string value);
+  Json(std::string_view value);
+  Json(const char* value);
+  Json(Array value);
   Json(Object value);
 
   [[nodiscard]] bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
@@ -72,6 +70,8 @@ class Json {
   friend bool operator==(const Json& a, const Json& b);
 
  private:
+  void set_natural(std::uint64_t value);
+  void set_integer(std::int64_t value);
   // Whole numbers are uint64_t when they are not negative.
   std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, Array, Object> value_;
 };
@@ -82,6 +82,21 @@ struct Json::Member {
   friend bool operator==(const Member& a, const Member& b) = default;
 };
 
+// Here, where Member is complete: clang instantiates what these may have to undo.
+inline Json::Json() = default;
+inline Json::Json(std::nullptr_t) {}
+inline void Json::set_natural(std::uint64_t value) { value_ = value; }
+inline void Json::set_integer(std::int64_t value) {
+  if (value < 0)
+    value_ = value;
+  else
+    set_natural(static_cast<std::uint64_t>(value));
+}
+inline Json::Json(double value) : value_(value) {}
+inline Json::Json(std::string value) : value_(std::move(value)) {}
+inline Json::Json(std::string_view value) : value_(std::string{value}) {}
+inline Json::Json(const char* value) : value_(std::string{value}) {}
+inline Json::Json(Array value) : value_(std::move(value)) {}
 inline Json::Json(Object value) : value_(std::move(value)) {}
 inline bool operator==(const Json& a, const Json& b) { return a.value_ == b.value_; }
 
