@@ -73,6 +73,6 @@ fifo() { LIMIT=40 guest -- $W/knocks 400; }
 expect "nor a FIFO that nobody reads" fifo
 
 AUDIT=journald
-nobody() { guest -- true 2>$W/log/nobody; [ $? = 125 ] && grep -q "^cordon: --audit-log journald: " $W/log/nobody; }
+nobody() { guest -- true 2>$W/log/nobody; [ $? = 125 ] && grep -q "^cordon: --audit-log journald " $W/log/nobody; }
 expect "without journald the start says so" nobody
 finish
