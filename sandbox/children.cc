@@ -15,16 +15,22 @@
 namespace cordon::sandbox {
 namespace {
 
-// Field 4 of /proc/PID/stat; the name in field 2 may hold spaces and parentheses, so count from the last ')'.
-pid_t parent_of(pid_t pid) {
+// /proc/PID/stat from field 3 on; the name in field 2 may hold spaces and parentheses, so count from the last
+// ')'. Empty: there is no such process.
+std::string fields_from_state(pid_t pid) {
   std::ifstream file{"/proc/" + std::to_string(pid) + "/stat"};
   std::string line;
   std::getline(file, line);
   const auto end_of_name = line.rfind(')');
-  if (end_of_name == std::string::npos || line.size() < end_of_name + 5) return -1;
+  if (end_of_name == std::string::npos || line.size() < end_of_name + 5) return {};
+  return line.substr(end_of_name + 2);
+}
+
+pid_t parent_of(pid_t pid) {
+  const std::string fields = fields_from_state(pid);
+  if (fields.empty()) return -1;
   pid_t parent = -1;
-  const char* const begin = line.data() + end_of_name + 4;  // ") S "
-  std::from_chars(begin, line.data() + line.size(), parent);
+  std::from_chars(fields.data() + 2, fields.data() + fields.size(), parent);  // "S "
   return parent;
 }
 
@@ -57,5 +63,7 @@ void end_children(std::span<const pid_t> known) {
     ::waitpid(-1, nullptr, 0);
   }
 }
+
+bool is_runnable(pid_t pid) { return fields_from_state(pid).starts_with('R'); }
 
 }  // namespace cordon::sandbox

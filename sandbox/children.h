@@ -11,4 +11,7 @@ namespace cordon::sandbox {
 // search.
 void end_children(std::span<const pid_t> known);
 
+// It runs or waits for a processor, and for nothing else.
+[[nodiscard]] bool is_runnable(pid_t pid);
+
 }  // namespace cordon::sandbox

@@ -10,7 +10,8 @@
 // - interface gone: the translator ends by itself (it alone reads the taps) and is not started again.
 // - broker dies: the translator is killed; the command goes on without network.
 // - command ends: everything is ended and reaped; its status (128+n for a signal) is run()'s result.
-// - RevokeBegin without its End for 100 ms: SIGKILL to the translator (messages: control.h).
+// - RevokeBegin without its End for 100 ms: SIGKILL to the translator (messages: control.h); a broker that
+//   is runnable, on a machine too busy to run it, gets up to a second.
 // - SIGINT, SIGTERM, SIGQUIT, and SIGHUP when the terminal is gone: forwarded to the command; a second one
 //   kills it. What the terminal sent has reached the command already and is not repeated.
 // - SIGHUP from a process, a change of a watched policy file, or the broker's wish: a loader reads the policy

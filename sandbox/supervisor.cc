@@ -7,7 +7,15 @@
 #include <algorithm>
 #include <array>
 
+#include "sandbox/children.h"
+
 namespace cordon::sandbox {
+namespace {
+
+constexpr base::Duration kLookAgain = std::chrono::milliseconds{20};
+constexpr base::Duration kBusyLimit = std::chrono::seconds{1};
+
+}  // namespace
 
 void Supervisor::watch(int fd) {
   epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
@@ -21,18 +29,29 @@ base::Result<void> Supervisor::turn() {
   if (count < 0 && errno != EINTR) return base::fail_errno("epoll_wait");
   for (int i = 0; i < count; ++i) CORDON_TRY(dispatch(events.at(static_cast<std::size_t>(i)).data.fd));
   work_deadlines();
-  if (revoke_ && base::monotonic_now() >= revoke_->deadline) {
-    // The Begin's End may have come while we were not scheduled: look before killing.
-    CORDON_TRY(read_control());
-    if (revoke_ && base::monotonic_now() >= revoke_->deadline) {
-      revoke_.reset();
-      kill_translator("a revocation took more than 100 ms");
-    }
-  }
+  CORDON_TRY(watch_revocation());
   if (failed_start_ && base::monotonic_now() >= failed_start_->deadline && !result_) {
     say("translator: " + failed_start_->detail + " before it was ready");
     result_ = kOwnFailure;
   }
+  return {};
+}
+
+// What a captured translator can do is to hold a socket's lock: the broker then sleeps in the kernel. A
+// broker that is runnable waits for a processor of a busy machine, and killing the translator would cut every
+// flow of the guest without bringing the revocation forward.
+base::Result<void> Supervisor::watch_revocation() {
+  if (!revoke_ || base::monotonic_now() < revoke_->deadline) return {};
+  // The Begin's End may have come while we were not scheduled: look before killing.
+  CORDON_TRY(read_control());
+  const base::Instant now = base::monotonic_now();
+  if (!revoke_ || now < revoke_->deadline) return {};
+  if (now < revoke_->last && broker_.running() && is_runnable(broker_.pid)) {
+    revoke_->deadline = now + kLookAgain;
+    return {};
+  }
+  revoke_.reset();
+  kill_translator("a revocation took more than 100 ms");
   return {};
 }
 
@@ -136,8 +155,10 @@ base::Result<void> Supervisor::read_control() {
       if (!std::exchange(broker_ready_, true)) trace("broker ready");
       CORDON_TRY(go_when_ready());
     }
-    if (const auto* begin = std::get_if<control::RevokeBegin>(&*message))
-      revoke_ = Revocation{begin->serial, base::monotonic_now() + control::kRevokeLimit};
+    if (const auto* begin = std::get_if<control::RevokeBegin>(&*message)) {
+      const base::Instant now = base::monotonic_now();
+      revoke_ = Revocation{begin->serial, now + control::kRevokeLimit, now + kBusyLimit};
+    }
     if (const auto* end = std::get_if<control::RevokeEnd>(&*message); end && revoke_)
       if (end->serial == revoke_->serial) revoke_.reset();
     if (std::holds_alternative<control::ReloadPolicy>(*message)) load_policy(control::LoadCause::kControl);

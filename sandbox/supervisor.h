@@ -45,6 +45,7 @@ class Supervisor {
   struct Revocation {
     std::uint32_t serial;
     base::Instant deadline;
+    base::Instant last;  // no excuse is good enough any more
   };
 
   // Start.
@@ -68,6 +69,7 @@ class Supervisor {
   base::Result<void> read_translator_ready();
   base::Result<void> go_when_ready();
   void send_resolvers();
+  base::Result<void> watch_revocation();
   void work_deadlines();
   void open_control();
   void serve_control();

@@ -44,6 +44,14 @@ void on_policy(const control::NewPolicy& policy) {
 void on_translator(std::string_view mode, control::BrokerControl& control, int number) {
   if (number != 1) return;
   if (mode == "stuck") static_cast<void>(control.send(control::RevokeBegin{1}));
+  if (mode == "busy" || mode == "busy-for-ever") {
+    static_cast<void>(control.send(control::RevokeBegin{1}));
+    const auto end = base::monotonic_now() + std::chrono::milliseconds{mode == "busy" ? 300 : 10'000};
+    while (base::monotonic_now() < end) {
+    }
+    static_cast<void>(control.send(control::RevokeEnd{1}));
+    std::fprintf(stderr, "busy no more\n");
+  }
   if (mode == "wrong-end") {
     static_cast<void>(control.send(control::RevokeBegin{2}));
     static_cast<void>(control.send(control::RevokeEnd{1}));

@@ -90,6 +90,21 @@ TEST_CASE("launcher: a revocation that does not end in 100 ms kills the translat
   }
 }
 
+TEST_CASE("launcher: a revocation by a broker that only lacks a processor is waited for, up to a second") {
+  Run patient{"busy", "serve", wait_for_release};
+  REQUIRE(patient.sees("translator 1"));
+  REQUIRE(patient.sees("busy no more"));
+  CHECK_FALSE(patient.sees("event", 200ms));
+  patient.release();
+  CHECK(patient.exit_status() == 0);
+
+  Run given_up{"busy-for-ever", "serve", wait_for_release};
+  REQUIRE(given_up.sees("translator 1"));
+  const auto begun = base::monotonic_now();
+  CHECK(given_up.sees("event 0 a revocation took more than 100 ms"));
+  CHECK(base::monotonic_now() - begun > 500ms);
+}
+
 TEST_CASE("launcher: revocations that end in time kill nobody") {
   Run run{"prompt", "serve", wait_for_release};
   REQUIRE(run.sees("translator 1"));
