@@ -35,6 +35,7 @@ sandbox::TranslatorConfig translator_config(const RunOptions& options) {
   lan.mtu = options.guest.mtu;
   plane::Limits& limits = config.worker.limits;
   limits.flows = options.max_flows;
+  limits.stash_bytes = std::max(limits.stash_bytes, limits.flows * plane::kStashPerFlow);
   limits.udp_flows = std::min(limits.udp_flows, options.max_flows * 3 / 8);
   limits.icmp_flows = std::min(limits.icmp_flows, std::max(1U, options.max_flows / 16));
   config.wanted = {

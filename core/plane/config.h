@@ -10,6 +10,10 @@
 
 namespace cordon::plane {
 
+// Of stash for each slot, so that every slot can hold a TCP flow: the first flows are promised more than
+// the last (tcp_driver.cc), together no more than this on the average.
+inline constexpr std::size_t kStashPerFlow = std::size_t{32} << 10U;
+
 struct Limits {
   std::uint32_t flows = 16384;     // slots, all protocols
   std::uint32_t udp_flows = 6144;  // caps within `flows`, so that datagrams never starve TCP

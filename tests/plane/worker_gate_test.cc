@@ -87,6 +87,16 @@ TEST_CASE("plane gate: a full table is a counted drop") {
   CHECK(world.count(Counter::kDropTableFull) == 1);
 }
 
+TEST_CASE("plane gate: every slot can hold a TCP flow, whatever the first ones were promised") {
+  WorkerConfig c = config();
+  c.limits.flows = 1024;
+  c.limits.stash_bytes = c.limits.flows * kStashPerFlow;
+  World world(c);
+  for (std::uint16_t port = 1; port <= 1024; ++port) GuestTcp(world, port).syn();
+  CHECK(world.gate.requests.size() == 1024);
+  CHECK(world.count(Counter::kDropTableFull) == 0);
+}
+
 TEST_CASE("plane ingress: spoofed sources are dropped, counted and reported, with a limit on reports") {
   World world;
   flow::Tuple t = tuple(flow::Protocol::kUdp);

@@ -2,8 +2,11 @@
 # those who are cut. The figures are printed; only what happened is checked, as the machine may be busy.
 . "$(dirname "$0")/../world.sh"
 ulimit -n "$(ulimit -Hn)"
-COUNT=${CORDON_TEST_CROWD:-8000}
-[ "$(ulimit -n)" -ge $((COUNT + 500)) ] || COUNT=$((($(ulimit -n) - 500) / 2 * 2))
+COUNT=${CORDON_TEST_CROWD:-10000}
+if [ "$(ulimit -n)" -lt $((COUNT + 500)) ]; then
+  COUNT=$((($(ulimit -n) - 500) / 2 * 2))
+  say "only $COUNT connections: the limit of open files is $(ulimit -n)"
+fi
 start first server $TRAFFIC server $PORT $SERVER4
 start second server $TRAFFIC server $PORT $SERVER6
 
