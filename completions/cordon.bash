@@ -38,7 +38,7 @@ _cordon_value() {
   local value
   case $1 in
     --features) _cordon_words '-tso -uso -udp-gso -udp-gro -checksum' "$3" ;;
-    --audit-log) _cordon_words stderr "$3" ;;
+    --audit-log) _cordon_words 'stderr journald syslog none' "$3" ;;
     --netns) _cordon_words "$(ls /run/netns 2>/dev/null)" "$3" ;;
     --name)
       for value in "${XDG_RUNTIME_DIR:-/run}"/cordon/*.sock /run/cordon/*.sock; do
