@@ -116,10 +116,15 @@ void BrokerJudge::admit(const flow::Tuple& tuple, sandbox::Verdict& verdict, bas
     verdict = over_limit(verdict.token, *admission.refused);
     return;
   }
-  verdict.account = admission.account;
-  verdict.metered = admission.metered;
-  verdict.shaping = admission.shaping;
-  if (verdict.metered && tuple.protocol != flow::Protocol::kTcp) verdict.shaping.report = kReportBytes;
+  take_standing(tuple.protocol, admission, verdict);
+}
+
+void BrokerJudge::take_standing(flow::Protocol protocol, const FlowLimits::Admission& standing,
+                                sandbox::Verdict& verdict) {
+  verdict.account = standing.account;
+  verdict.metered = standing.metered;
+  verdict.shaping = standing.shaping;
+  if (verdict.metered && protocol != flow::Protocol::kTcp) verdict.shaping.report = kReportBytes;
 }
 
 std::optional<sandbox::Verdict> BrokerJudge::over_budget(const sandbox::FlowView& flow,

@@ -145,6 +145,9 @@ class BrokerJudge final : public sandbox::Judge {
   sandbox::PolicyLoad reject(const std::string& diagnostics, sandbox::control::LoadCause cause,
                              base::Instant now);
 
+  // What a flow's limits mean for it: admitted, or admitted again under another policy.
+  static void take_standing(flow::Protocol protocol, const FlowLimits::Admission& standing,
+                            sandbox::Verdict& verdict);
   [[nodiscard]] sandbox::Verdict over_limit(std::uint64_t token, const FlowLimits::Refusal& refusal) const;
   [[nodiscard]] sandbox::Verdict dial_resolver(sandbox::Verdict verdict);
   void next_resolver(const sandbox::FlowView& flow);

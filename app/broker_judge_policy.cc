@@ -21,8 +21,6 @@
 namespace cordon::app {
 namespace {
 
-constexpr std::uint32_t kReportBytes = 256 * 1024;  // of a datagram flow under a byte budget
-
 std::string_view first_line(std::string_view text) { return text.substr(0, text.find('\n')); }
 
 // A comment more moves the rules that records point at.
@@ -164,12 +162,8 @@ sandbox::Verdict BrokerJudge::judge_again(const sandbox::FlowView& flow, bool in
 
 void BrokerJudge::readmit(const sandbox::FlowView& flow, std::uint32_t account, sandbox::Verdict& verdict) {
   const bool drains = tag_of(verdict.token) != tag_of_generation(policy_->generation());
-  const FlowLimits::Admission standing =
-      drains ? limits_.stay(account) : limits_.move(account, verdict.scopes);
-  verdict.account = standing.account;
-  verdict.metered = standing.metered;
-  verdict.shaping = standing.shaping;
-  if (verdict.metered && flow.tuple.protocol != flow::Protocol::kTcp) verdict.shaping.report = kReportBytes;
+  take_standing(flow.tuple.protocol, drains ? limits_.stay(account) : limits_.move(account, verdict.scopes),
+                verdict);
 }
 
 policy::Cause BrokerJudge::cause_of(const sandbox::FlowView& flow, const sandbox::Verdict& verdict,

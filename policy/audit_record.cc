@@ -209,22 +209,6 @@ std::string_view to_string(Cause cause) {
   return "";
 }
 
-std::string_view to_string(FibType fib) {
-  switch (fib) {
-    case FibType::kNone: return "none";
-    case FibType::kUnicast: return "unicast";
-    case FibType::kLocal: return "local";
-    case FibType::kBroadcast: return "broadcast";
-    case FibType::kAnycast: return "anycast";
-    case FibType::kMulticast: return "multicast";
-    case FibType::kUnreachable: return "unreachable";
-    case FibType::kProhibit: return "prohibit";
-    case FibType::kBlackhole: return "blackhole";
-    case FibType::kOther: return "other";
-  }
-  return "other";
-}
-
 LogMode log_mode(const PolicySet& policy, const Decision& decision) {
   LogMode mode = LogMode::kNone;
   if (!decision.allow) return mode;

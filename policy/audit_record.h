@@ -32,7 +32,6 @@ enum class AuditAction : std::uint8_t {
   kAuditDropped,  // events were lost; event.count says how many
 };
 [[nodiscard]] std::string_view to_string(AuditAction action);
-[[nodiscard]] std::string_view to_string(FibType fib);
 
 // What set it off, `sandbox.cause`.
 enum class Cause : std::uint8_t {

@@ -16,24 +16,9 @@ using enum ExplainStep::Outcome;
 // Rules that name the far end and still do not match are listed up to here, then counted like the others.
 constexpr std::size_t kMaxNearMisses = 20;
 
-std::string_view to_string(FibType fib) {
-  switch (fib) {
-    case FibType::kNone: return "none";
-    case FibType::kUnicast: return "unicast";
-    case FibType::kLocal: return "local";
-    case FibType::kBroadcast: return "broadcast";
-    case FibType::kAnycast: return "anycast";
-    case FibType::kMulticast: return "multicast";
-    case FibType::kUnreachable: return "unreachable";
-    case FibType::kProhibit: return "prohibit";
-    case FibType::kBlackhole: return "blackhole";
-    case FibType::kOther: return "of a kind not known here";
-  }
-  return "none";
-}
-
 std::string describe_route(const AddressFacts& facts) {
   if (facts.fib == FibType::kNone) return "no route";
+  if (facts.fib == FibType::kOther) return "the kernel's route is of a kind not known here";
   if (facts.fib != FibType::kUnicast) return "the kernel's route is " + std::string{to_string(facts.fib)};
   return "route by interface " + std::to_string(facts.oif) +
          (facts.oif_is_uplink ? ", an uplink" : ", no uplink") +

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "core/base/time.h"
 
@@ -24,6 +25,9 @@ enum class FibType : std::uint8_t {
   kBlackhole,
   kOther,  // a type we do not know: treated as kProhibit
 };
+
+// As in records.
+[[nodiscard]] std::string_view to_string(FibType fib);
 
 // Whose address it is among the guests this host runs.
 enum class GuestRelation : std::uint8_t { kNone, kSameTenant, kOtherTenant };

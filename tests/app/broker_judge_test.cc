@@ -9,24 +9,11 @@
 #include <string>
 
 #include "policy/load.h"
+#include "tests/app/guest_plan.h"
 #include "tests/support/world.h"
 
 namespace cordon::app {
 namespace {
-
-GuestPlan plan() {
-  GuestPlan guest;
-  guest.ipv4 = FamilyPlan{.address = *net::parse_ip("10.0.2.15"),
-                          .prefix_length = 24,
-                          .gateway = *net::parse_ip("10.0.2.2"),
-                          .dns = *net::parse_ip("10.0.2.3")};
-  guest.ipv6 = FamilyPlan{.address = *net::parse_ip("fd00:c0:2d::15"),
-                          .prefix_length = 64,
-                          .gateway = *net::parse_ip("fd00:c0:2d::2"),
-                          .dns = *net::parse_ip("fd00:c0:2d::3")};
-  guest.name = "g";
-  return guest;
-}
 
 // Everything an explicit CIDR can open is open: what is refused below is refused by something else.
 constexpr const char* kOpenPolicy =
@@ -42,7 +29,7 @@ struct Rig {
     REQUIRE(loaded.policy);
     auto monitor = netlink::Monitor::open(now);
     REQUIRE(monitor);
-    judge.emplace(plan(), std::make_shared<const policy::PolicySet>(std::move(*loaded.policy)),
+    judge.emplace(dual_stack_plan(), std::make_shared<const policy::PolicySet>(std::move(*loaded.policy)),
                   std::move(*monitor), pipe[1]);
     judge->drain(now);
   }

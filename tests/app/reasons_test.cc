@@ -13,6 +13,7 @@
 #include "app/broker_token.h"
 #include "core/plane/counters.h"
 #include "policy/load.h"
+#include "tests/app/guest_plan.h"
 #include "tests/support/world.h"
 
 namespace cordon::app {
@@ -21,20 +22,6 @@ namespace {
 using policy::Reason;
 using sandbox::control::LoadCause;
 using namespace std::chrono_literals;
-
-GuestPlan plan() {
-  GuestPlan guest;
-  guest.ipv4 = FamilyPlan{.address = *net::parse_ip("10.0.2.15"),
-                          .prefix_length = 24,
-                          .gateway = *net::parse_ip("10.0.2.2"),
-                          .dns = *net::parse_ip("10.0.2.3")};
-  guest.ipv6 = FamilyPlan{.address = *net::parse_ip("fd00:c0:2d::15"),
-                          .prefix_length = 64,
-                          .gateway = *net::parse_ip("fd00:c0:2d::2"),
-                          .dns = *net::parse_ip("fd00:c0:2d::3")};
-  guest.name = "g";
-  return guest;
-}
 
 constexpr const char* kOpen =
     "version: 1\nname: open\negress:\n"
@@ -48,7 +35,7 @@ struct Rig {
     REQUIRE(::pipe2(pipe, O_CLOEXEC | O_NONBLOCK) == 0);
     auto monitor = netlink::Monitor::open(now);
     REQUIRE(monitor);
-    judge.emplace(plan(), nullptr, std::move(*monitor), pipe[1]);
+    judge.emplace(dual_stack_plan(), nullptr, std::move(*monitor), pipe[1]);
     judge->drain(now);
     if (!text.empty()) load(text);
   }

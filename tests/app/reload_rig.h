@@ -13,6 +13,7 @@
 #include "app/broker_token.h"
 #include "policy/load.h"
 #include "policy/parsed_source.h"
+#include "tests/app/guest_plan.h"
 #include "tests/support/world.h"
 
 namespace cordon::app::reload {
@@ -20,16 +21,6 @@ namespace cordon::app::reload {
 using sandbox::PolicyLoad;
 using sandbox::control::LoadCause;
 using namespace std::chrono_literals;
-
-inline GuestPlan plan() {
-  GuestPlan guest;
-  guest.ipv4 = FamilyPlan{.address = *net::parse_ip("10.0.2.15"),
-                          .prefix_length = 24,
-                          .gateway = *net::parse_ip("10.0.2.2"),
-                          .dns = *net::parse_ip("10.0.2.3")};
-  guest.name = "g";
-  return guest;
-}
 
 // A file whose rule list is in its lines from 4 on.
 inline std::string file(const std::string& rules, const std::string& head = "description: x") {
@@ -50,7 +41,7 @@ struct Rig {
     REQUIRE(::pipe2(pipe, O_CLOEXEC | O_NONBLOCK) == 0);
     auto monitor = netlink::Monitor::open(now);
     REQUIRE(monitor);
-    judge.emplace(plan(), nullptr, std::move(*monitor), pipe[1]);
+    judge.emplace(ipv4_plan(), nullptr, std::move(*monitor), pipe[1]);
     judge->drain(now);
     if (!text.empty()) REQUIRE(load(text) == PolicyLoad::kInForce);
   }

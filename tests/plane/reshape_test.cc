@@ -2,7 +2,7 @@
 #include <array>
 
 #include "core/plane/shapers.h"
-#include "fakes.h"
+#include "streams.h"
 
 using namespace cordon;
 using namespace cordon::plane;
@@ -12,57 +12,14 @@ namespace {
 
 constexpr std::uint64_t kRate = 1'000'000;
 
-// A stream to a guest that acknowledges everything; its host end never runs dry.
-struct Stream {
-  Stream(World& w, std::uint16_t port, flow::Shaping shaping) : world(w), guest(w, port) {
-    guest.syn();
-    std::array<int, 2> fds{};
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds.data()) == 0);
-    guest.host = base::Fd(fds[1]);
-    guest.id = world.gate.requests.back().first;
-    world.worker.on_grant({.id = guest.id, .socket = base::Fd(fds[0]), .shaping = shaping});
-    world.turn();
-    guest.ack = world.take_tcp().seq + 1;
-    guest.send({});
-    world.link.output.clear();
-  }
-  void reshape(const flow::Shaping& shaping) { world.worker.on_reshape(guest.id, shaping); }
-  World& world;
-  GuestTcp guest;
-  std::uint64_t received = 0;
-};
-
 // What each stream receives in `time`.
 template <std::size_t kCount>
-std::array<std::uint64_t, kCount> run(World& world, const std::array<Stream*, kCount>& streams,
+std::array<std::uint64_t, kCount> run(World& world, std::array<Stream*, kCount> streams,
                                       base::Duration time) {
-  static const std::string block(65536, 'x');
   for (Stream* stream : streams) stream->received = 0;
-  for (base::Duration passed{}; passed < time; passed += 1ms) {
-    for (const Stream* stream : streams)
-      while (::send(stream->guest.host.get(), block.data(), block.size(), 0) > 0) {
-      }
-    world.turn(3);
-    while (!world.link.output.empty()) {
-      const auto item = std::move(world.link.output.front());
-      world.link.output.pop_front();
-      const auto ethernet = wire::EthernetView::parse(item.bytes);
-      const auto packet =
-          wire::parse_packet(ethernet->payload(), ethernet->type(), wire::ChecksumPolicy::kSkipL4);
-      const auto view = wire::TcpView::parse(packet->l4);
-      for (Stream* stream : streams) {
-        if (stream->guest.t.guest.port != view->destination_port()) continue;
-        const auto n = static_cast<std::uint32_t>(view->payload().size());
-        stream->received += n;
-        if (n > 0) stream->guest.ack = view->seq() + n;
-      }
-    }
-    for (Stream* stream : streams) stream->guest.queue({});
-    world.turn(2);
-    world.clock.time = world.clock.time + 1ms;
-  }
+  run_to_guest(world, streams, time);
   std::array<std::uint64_t, kCount> out{};
-  for (std::size_t i = 0; i < kCount; ++i) out[i] = streams[i]->received;
+  for (std::size_t k = 0; k < kCount; ++k) out[k] = streams[k]->received;
   return out;
 }
 
