@@ -13,6 +13,12 @@ inline constexpr const char* kSyslogSocket = "/dev/log";
 
 // No descriptor for kNone. A file is appended to, and made with mode 0600 when there is none. A FIFO is held
 // open at both ends, so that it neither waits for a reader nor ends with one.
-[[nodiscard]] base::Result<base::Fd> open_audit(const AuditChoice& choice);
+// kRefuse: not when the file's name is a symbolic link.
+enum class Links : std::uint8_t { kFollow, kRefuse };
+[[nodiscard]] base::Result<base::Fd> open_audit(const AuditChoice& choice, Links links = Links::kFollow);
+
+// What to do about links when the log is opened again: before the first time the name was the operator's
+// choice, a link included; one that appears later may be the guest's and leads anywhere.
+[[nodiscard]] Links links_later(const AuditChoice& choice);
 
 }  // namespace cordon::app

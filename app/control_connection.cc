@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "sandbox/control_listener.h"
+
 namespace cordon::app {
 namespace {
 
@@ -65,6 +67,12 @@ std::expected<ControlConnection, std::string> ControlConnection::open(const std:
   if (!socket) return std::unexpected(std::string{"socket: "} + std::strerror(errno));
   if (const int error = connect_by(socket.get(), address, base::monotonic_now() + patience); error != 0)
     return std::unexpected(why_not(path, error));
+
+  // The guest may be able to put a socket of its own there. For the one who connects, the peer is whoever
+  // called listen(): the launcher.
+  if (const auto objection = sandbox::objection_to_server(socket.get()); !objection.empty())
+    return std::unexpected(
+        path + ": not asked, for who listens there is not a cordon of ours: " + std::string{objection});
 
   ControlConnection connection{std::move(socket), path};
   const auto version = connection.call("version", {}, patience);

@@ -11,6 +11,7 @@
 #include "app/guest_namespace.h"
 #include "app/guest_notes.h"
 #include "app/options_threads.h"
+#include "sandbox/capabilities.h"
 
 namespace cordon::app {
 namespace {
@@ -47,6 +48,18 @@ base::Result<void> prepare(int channel, const RunOptions& options, pid_t launche
   leave(error == ENOENT ? 127 : 126, "execute " + name + ": " + std::strerror(error));
 }
 
+// A stopped broker would revoke nothing.
+void confine_signals(const RunOptions& options) {
+  using State = sandbox::IsolationReport::State;
+  const auto layer = sandbox::keep_signals_inside();
+  const std::string line =
+      std::string{layer.state == State::kActive ? "command: " : "command: unavailable: "} +
+      std::string{layer.name} + " (" + layer.detail + ")";
+  if (layer.state == State::kFailed && options.isolation == Isolation::kStrict)
+    leave(125, line + " (--isolation strict)");
+  if (options.verbosity == Verbosity::kVerbose) std::fprintf(stderr, "cordon: %s\n", line.c_str());
+}
+
 [[noreturn]] void become_command(int channel, const RunOptions& options, pid_t launcher) {
   if (const auto ready = prepare(channel, options, launcher); !ready) {
     send_failure(channel, ready.error());
@@ -56,6 +69,7 @@ base::Result<void> prepare(int channel, const RunOptions& options, pid_t launche
   if (!expect_note(channel, Step::kGo)) std::_Exit(125);
   if (const auto named = replace_name_service(options.guest); !named)
     leave(125, base::describe(named.error()));
+  confine_signals(options);  // after the mounts, and as late as can be: every descendant inherits it
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

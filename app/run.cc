@@ -62,6 +62,7 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
     if (!created) return fail_line(created.error());
     pid_file = std::move(*created);
   }
+  const Links links = links_later(options.audit);
   auto audit = open_audit(options.audit);
   if (!audit) return fail_line(audit.error());
   auto control = open_control(options);
@@ -80,8 +81,8 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   config.arguments = arguments;
   config.audit = std::move(*audit);
   config.audit_path = options.audit.path;
-  config.reopen_audit = [&options, &records, told = false]() mutable {
-    auto fresh = open_audit(options.audit);
+  config.reopen_audit = [&options, &records, links, told = false]() mutable {
+    auto fresh = open_audit(options.audit, links);
     // Tried again and again; said once.
     if (!fresh && !std::exchange(told, true))
       std::fprintf(stderr, "cordon: %s: records go on where they went\n",

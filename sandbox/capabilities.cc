@@ -23,6 +23,10 @@ struct LandlockRuleset {
 constexpr long kLandlockCreate = 444;
 constexpr long kLandlockRestrict = 446;
 constexpr unsigned kLandlockVersion = 1;
+constexpr std::uint64_t kScopeAbstractSockets = 1;
+constexpr std::uint64_t kScopeSignals = 2;
+
+long landlock_abi() { return ::syscall(kLandlockCreate, nullptr, 0, kLandlockVersion); }
 
 LandlockRuleset landlock_rules(Role role, long abi) {
   LandlockRuleset rules;
@@ -30,8 +34,18 @@ LandlockRuleset landlock_rules(Role role, long abi) {
   const int bits = abi >= 5 ? 16 : abi >= 3 ? 15 : abi == 2 ? 14 : 13;
   rules.handled_access_fs = (std::uint64_t{1} << static_cast<unsigned>(bits)) - 1;
   if (abi >= 4 && is_secluded(role)) rules.handled_access_net = 0b11;  // bind and connect, TCP
-  if (abi >= 6) rules.scoped = 0b11;                                   // abstract sockets, signals
+  if (abi >= 6) rules.scoped = kScopeAbstractSockets | kScopeSignals;
   return rules;
+}
+
+IsolationReport::State restrict_self(const LandlockRuleset& rules, long abi, std::string& detail) {
+  const base::Fd ruleset{static_cast<int>(::syscall(kLandlockCreate, &rules, sizeof rules, 0))};
+  detail = "ABI " + std::to_string(abi);
+  if (!ruleset || ::syscall(kLandlockRestrict, ruleset.get(), 0) != 0) {
+    detail += ", errno " + std::to_string(errno);
+    return IsolationReport::State::kFailed;
+  }
+  return IsolationReport::State::kActive;
 }
 
 }  // namespace
@@ -71,19 +85,26 @@ IsolationReport::State refuse_new_code() {
 }
 
 IsolationReport::State apply_landlock(Role role, std::string& detail) {
-  const long abi = ::syscall(kLandlockCreate, nullptr, 0, kLandlockVersion);
+  const long abi = landlock_abi();
   if (abi <= 0) {
     detail = "not in this kernel";
     return IsolationReport::State::kUnavailable;
   }
-  const LandlockRuleset rules = landlock_rules(role, abi);
-  const base::Fd ruleset{static_cast<int>(::syscall(kLandlockCreate, &rules, sizeof rules, 0))};
-  detail = "ABI " + std::to_string(abi);
-  if (!ruleset || ::syscall(kLandlockRestrict, ruleset.get(), 0) != 0) {
-    detail += ", errno " + std::to_string(errno);
-    return IsolationReport::State::kFailed;
+  return restrict_self(landlock_rules(role, abi), abi, detail);
+}
+
+IsolationReport::Layer keep_signals_inside() {
+  using State = IsolationReport::State;
+  IsolationReport::Layer layer{"signal-scope", State::kUnavailable, {}};
+  const long abi = landlock_abi();
+  if (abi < 6) {
+    layer.detail = "not in this kernel, Linux 6.12 has it: the command can signal what its user runs outside";
+    return layer;
   }
-  return IsolationReport::State::kActive;
+  LandlockRuleset rules;
+  rules.scoped = kScopeSignals;
+  layer.state = restrict_self(rules, abi, layer.detail);
+  return layer;
 }
 
 }  // namespace cordon::sandbox

@@ -16,5 +16,10 @@ namespace cordon::sandbox {
 [[nodiscard]] IsolationReport::State refuse_new_code();
 // No file, no TCP port (translator), no abstract socket and no signal outside; fills `detail` with the ABI.
 [[nodiscard]] IsolationReport::State apply_landlock(Role role, std::string& detail);
+// For the guest's command, which shares its user and process numbers with broker and launcher: it and its
+// descendants signal only each other (and ptrace only each other); anybody may signal them. Nothing else is
+// handled, so mounts, namespaces and set-user-ID programs work as before. Needs CAP_SYS_ADMIN in the own user
+// namespace. The kernel asks for no permission where it is the sender: terminal, SIGCHLD, SIGPIPE.
+[[nodiscard]] IsolationReport::Layer keep_signals_inside();
 
 }  // namespace cordon::sandbox

@@ -167,6 +167,21 @@ base::Fd peer_process(int socket, pid_t pid) {
 
 }  // namespace
 
+namespace {
+
+std::string_view objection_to_namespace(int socket, pid_t pid) {
+  const base::Fd process = peer_process(socket, pid);
+  if (!process) return "the peer is gone";
+  const std::string theirs = link_text("/proc/" + std::to_string(pid) + "/ns/user");
+  const std::string ours = link_text("/proc/self/ns/user");
+  // The number is that process's while it lives, so what was read is of it.
+  if (!is_alive(process.get())) return "the peer is gone";
+  if (theirs.empty() || theirs != ours) return "inside of another user namespace";
+  return {};
+}
+
+}  // namespace
+
 std::string_view objection_to_peer(int socket) {
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -175,14 +190,17 @@ std::string_view objection_to_peer(int socket) {
   if (peer.pid <= 0) return "outside of our process namespace";
   // Root of our own user namespace, and we are somebody else: no namespace below ours has that user.
   if (peer.uid != ::geteuid()) return {};
-  const base::Fd process = peer_process(socket, peer.pid);
-  if (!process) return "the peer is gone";
-  const std::string theirs = link_text("/proc/" + std::to_string(peer.pid) + "/ns/user");
-  const std::string ours = link_text("/proc/self/ns/user");
-  // The number is that process's while it lives, so what was read is of it.
-  if (!is_alive(process.get())) return "the peer is gone";
-  if (theirs.empty() || theirs != ours) return "inside of another user namespace";
-  return {};
+  return objection_to_namespace(socket, peer.pid);
+}
+
+std::string_view objection_to_server(int socket) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return "unknown peer";
+  // Root asks anybody's; no other user gets an answer from root's.
+  if (peer.uid != ::geteuid() && ::geteuid() != 0) return "another user";
+  if (peer.pid <= 0) return "outside of our process namespace";
+  return objection_to_namespace(socket, peer.pid);
 }
 
 }  // namespace cordon::sandbox

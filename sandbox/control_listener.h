@@ -64,5 +64,8 @@ class ControlListener {
 
 // Empty: may come in; else why not.
 [[nodiscard]] std::string_view objection_to_peer(int socket);
+// The same from the client's side, of a connected socket: whether an instance's launcher listens there, or
+// somebody, such as a guest's command, who put a socket of his own in its place.
+[[nodiscard]] std::string_view objection_to_server(int socket);
 
 }  // namespace cordon::sandbox

@@ -2,9 +2,13 @@
 
 #include <doctest/doctest.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -174,4 +178,43 @@ TEST_CASE("control connection: a socket that nobody listens at any more") {
   }
   CHECK(error_of(path).find("nobody listens") != std::string::npos);
   ::unlink(path.c_str());
+}
+
+TEST_CASE("control connection: whoever listens from inside of a guest is not asked") {
+  std::array<char, 40> folder{"/tmp/cordon-control-XXXXXX"};
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const std::string path = std::string{folder.data()} + "/a.sock";
+  std::array<int, 2> told{};
+  REQUIRE(::pipe(told.data()) == 0);
+  const pid_t guest = ::fork();
+  if (guest == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::ranges::copy(path, static_cast<char*>(address.sun_path));
+    const auto* const plain = static_cast<const void*>(&address);
+    const bool done = ::unshare(CLONE_NEWUSER) == 0 &&
+                      ::bind(listener, static_cast<const sockaddr*>(plain), sizeof address) == 0 &&
+                      ::listen(listener, 4) == 0;
+    if (::write(told[1], done ? "y" : "n", 1) != 1 || !done) ::_exit(1);
+    const int client = ::accept(listener, nullptr, nullptr);
+    if (::send(client, kVersion.data(), kVersion.size(), MSG_NOSIGNAL) < 0) ::_exit(1);
+    ::pause();
+    ::_exit(0);
+  }
+  char answer = 'n';
+  REQUIRE(::read(told[0], &answer, 1) == 1);
+  if (answer == 'y') {
+    const auto connection = ControlConnection::open(path);
+    REQUIRE_FALSE(connection);
+    CHECK(connection.error().find("inside of another user namespace") != std::string::npos);
+  } else {
+    MESSAGE("no user namespaces here");
+  }
+  ::kill(guest, SIGKILL);
+  ::waitpid(guest, nullptr, 0);
+  for (const int fd : told) ::close(fd);
+  ::unlink(path.c_str());
+  ::rmdir(folder.data());
 }
