@@ -210,6 +210,7 @@ class Broker {
 
   // broker_operator.cc
   [[nodiscard]] FlowEntry entry(std::uint32_t slot, const BrokerFlow& flow) const;
+  std::size_t kill_offers(const std::function<bool(const FlowEntry&)>& chosen);
   void kill_some(base::Instant now);
 
   // broker_limits.cc: flows under the policy's limits

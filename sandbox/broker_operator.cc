@@ -6,7 +6,8 @@ namespace {
 
 using State = BrokerFlow::State;
 
-constexpr std::size_t kKillsPerTurn = 128;  // between one Begin and its End
+constexpr std::uint32_t kNoSlot = UINT32_MAX;  // of an offer, which nobody can name
+constexpr std::size_t kKillsPerTurn = 128;     // between one Begin and its End
 constexpr base::Duration kPatience = std::chrono::milliseconds{5};
 
 }  // namespace
@@ -40,7 +41,21 @@ std::size_t Broker::kill(const std::function<bool(const FlowEntry&)>& chosen) {
     flow.killed = true;
     killed_.push_back({slot, flow.generation});
   }
-  return killed_.size() - before;
+  return killed_.size() - before + kill_offers(chosen);
+}
+
+// At once: an offer that is claimed before its cut would take an open socket along.
+std::size_t Broker::kill_offers(const std::function<bool(const FlowEntry&)>& chosen) {
+  if (!inbound_) return 0;
+  std::vector<std::uint32_t> numbers;
+  for (auto& [number, offer] : inbound_->offers) {
+    if (offer.cut || !chosen(entry(kNoSlot, offer.flow))) continue;
+    offer.cut = Verdict{.dial = offer.flow.dial, .token = offer.flow.token};
+    offer.why = Cut::kOperator;
+    numbers.push_back(number);
+  }
+  cut_offers(numbers, base::monotonic_now());
+  return numbers.size();
 }
 
 // Those that have ended meanwhile, or were cut for another reason, need no further end.

@@ -133,6 +133,31 @@ TEST_CASE("offers: one over its budget is cut before anybody claims it") {
   CHECK(rig.judge.accounts.empty());
 }
 
+TEST_CASE("offers: the operator's kill takes those that nobody has claimed yet") {
+  for (const bool claim : {true, false}) {
+    CAPTURE(claim);
+    Rig rig{{}, published(kTcp)};
+    const base::Fd client = dial_far();
+    REQUIRE(offered(rig));
+    CHECK(rig.broker->kill([](const FlowEntry& e) { return !e.inbound; }) == 0);
+    CHECK(rig.broker->kill([](const FlowEntry& e) { return e.inbound; }) == 1);
+    CHECK(rig.broker->kill([](const FlowEntry&) { return true; }) == 0);
+    CHECK(read_some(client.get()) == "<ECONNRESET>");
+    CHECK(write_some(rig.inbox.offered[0].socket.get(), "x") != "sent");
+    const flow::Id id{7, 1};
+    if (claim)
+      REQUIRE(rig.gate->claim(id, rig.inbox.offered[0].offer));
+    else
+      REQUIRE(rig.gate->decline(rig.inbox.offered[0].offer));
+    rig.turn();
+    CHECK(rig.inbox.revocations.contains(id) == claim);
+    REQUIRE(rig.judge.cuts.size() == 1);
+    CHECK(rig.judge.cuts[0].why == Cut::kOperator);
+    CHECK(rig.broker->offers() == 0);
+    CHECK(rig.broker->counters().violations == 0);
+  }
+}
+
 TEST_CASE("offers: a UDP peer that becomes this host before the claim is cut, and recorded as that") {
   for (const bool claim : {true, false}) {
     CAPTURE(claim);
