@@ -3,12 +3,15 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 
 namespace cordon::policy {
 namespace {
 
-// A pipe that polls writable takes PIPE_BUF bytes without blocking; a record is rarely longer.
+// A pipe that polls writable takes PIPE_BUF bytes without blocking, and no more for sure: longer lines are
+// written in pieces, each after a look.
 bool would_block(int fd) {
   pollfd entry{.fd = fd, .events = POLLOUT, .revents = 0};
   return ::poll(&entry, 1, 0) == 0;
@@ -34,7 +37,8 @@ bool is_gone(int error) {
 std::size_t AuditSink::write_some(std::string_view text) {
   if (would_block(fd_)) return 0;
   for (;;) {
-    const auto wrote = ::write(fd_, text.data(), text.size());
+    const auto most = kind_ == SinkKind::kLines ? std::size_t{PIPE_BUF} : text.size();
+    const auto wrote = ::write(fd_, text.data(), std::min(text.size(), most));
     if (wrote >= 0) return static_cast<std::size_t>(wrote);
     if (errno == EINTR) continue;
     too_long_ = errno == EMSGSIZE;
@@ -45,7 +49,13 @@ std::size_t AuditSink::write_some(std::string_view text) {
 
 bool AuditSink::flush_rest() {
   if (rest_.empty()) return true;
-  rest_.erase(0, write_some(rest_));
+  std::size_t done = 0;
+  while (done < rest_.size()) {
+    const auto wrote = write_some(std::string_view{rest_}.substr(done));
+    if (wrote == 0) break;
+    done += wrote;
+  }
+  rest_.erase(0, done);
   return rest_.empty();
 }
 

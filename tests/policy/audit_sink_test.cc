@@ -242,3 +242,25 @@ TEST_CASE("policy: flows are counted by rule, and the count outlives a reload") 
   CHECK(counters.sum(FlowVerdict::kAllow) == 4);
   CHECK(counters.sum(FlowVerdict::kDeny) == 27);
 }
+
+TEST_CASE("audit sink: a long line never waits for a pipe's reader") {
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+  const base::Fd reader{ends[0]};
+  const base::Fd writer{ends[1]};
+  REQUIRE(::fcntl(writer.get(), F_SETPIPE_SZ, 8192) == 8192);
+  REQUIRE(::write(writer.get(), std::string(4096, '-').data(), 4096) == 4096);
+  AuditSink sink{SinkKind::kLines, writer.get()};
+  const std::string line(5000, 'x');
+  ::alarm(20);  // ends a write that waits
+  CHECK(sink.write(denied_record(), line));
+  ::alarm(0);
+  CHECK(sink.unfinished() == 1);
+  std::string got(8192, '\0');
+  REQUIRE(::read(reader.get(), got.data(), got.size()) == 8192);
+  CHECK(sink.write(denied_record(), "next"));
+  CHECK(sink.unfinished() == 0);
+  const ssize_t more = ::read(reader.get(), got.data(), got.size());
+  REQUIRE(more > 0);
+  CHECK(got.substr(0, static_cast<std::size_t>(more)) == std::string(5000 - 4096, 'x') + "\nnext\n");
+}
