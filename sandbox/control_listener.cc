@@ -18,7 +18,7 @@
 namespace cordon::sandbox {
 namespace {
 
-constexpr int kBacklog = 16;
+constexpr int kBacklog = 128;
 constexpr int kMostStale = 256;
 
 std::string parent_of(const std::string& path) {
@@ -137,12 +137,19 @@ ControlListener::~ControlListener() {
 }
 
 ControlListener::Visit ControlListener::accept(base::Instant now) {
-  if (!bucket_.take(now)) return {.client = {}, .too_many = true};
+  if (held_) return admit(std::move(held_), now);
   base::Fd client{::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
   if (!client) return {.client = {}, .more = errno == ECONNABORTED || errno == EINTR};
   if (const auto objection = objection_to_peer(client.get()); !objection.empty())
     return {.client = {}, .more = true, .refused = objection};
-  return {.client = std::move(client), .more = true};
+  return admit(std::move(client), now);
+}
+
+// After the check: whoever may not come in cannot use up what is for those who may.
+ControlListener::Visit ControlListener::admit(base::Fd client, base::Instant now) {
+  if (bucket_.take(now)) return {.client = std::move(client), .more = true};
+  held_ = std::move(client);
+  return {.client = {}, .too_many = true};
 }
 
 namespace {

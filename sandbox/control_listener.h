@@ -27,7 +27,7 @@ void remove_stale_sockets(const std::string& directory);
 
 class ControlListener {
  public:
-  struct Limits {
+  struct Limits {  // of those who may come in
     unsigned per_second = 50;
     unsigned burst = 50;
   };
@@ -55,8 +55,11 @@ class ControlListener {
   ControlListener(std::string path, base::Fd socket, Limits limits)
       : path_(std::move(path)), socket_(std::move(socket)), bucket_(limits.per_second, limits.burst) {}
 
+  [[nodiscard]] Visit admit(base::Fd client, base::Instant now);
+
   std::string path_;
   base::Fd socket_;
+  base::Fd held_;  // may come in, when there is a token
   base::TokenBucket bucket_;
   dev_t device_ = 0;
   ino_t inode_ = 0;

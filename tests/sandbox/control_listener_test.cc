@@ -182,6 +182,32 @@ TEST_CASE("control listener: too many at once have to wait") {
   CHECK(listener.accept(start + std::chrono::milliseconds{100}).client.valid());
 }
 
+TEST_CASE("control listener: those that are refused use up nothing") {
+  const Folder folder;
+  const std::string path = folder.at("a.sock");
+  auto listener = open_ok(path, {.per_second = 10, .burst = 1});
+  const auto now = base::monotonic_now();
+  constexpr int kStrangers = 60;  // more than one listen queue of old
+  const int result = in_child([&] {
+    if (::unshare(CLONE_NEWUSER) != 0) return 77;
+    for (int i = 0; i < kStrangers; ++i)
+      if (!dial(path)) return 1;
+    return 0;
+  });
+  if (result == 77) {
+    MESSAGE("user namespaces are not allowed here");
+    return;
+  }
+  REQUIRE(result == 0);
+  const auto client = dial(path);
+  for (int i = 0; i < kStrangers; ++i) {
+    const auto visit = listener.accept(now);
+    REQUIRE_FALSE(visit.too_many);
+    CHECK_FALSE(visit.refused.empty());
+  }
+  CHECK(listener.accept(now).client.valid());
+}
+
 TEST_CASE("control listener: nobody from another user namespace, and no other user") {
   const Folder folder;
   REQUIRE(::chmod(folder.path.c_str(), 0755) == 0);
