@@ -141,7 +141,6 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] sandbox::Verdict refusal_of_all(policy::Direction direction) const;
   void settle(const policy::PolicySet& policy);
   void watch_dates();
-  static void tell(const std::string& text);
   sandbox::PolicyLoad reject(const std::string& diagnostics, sandbox::control::LoadCause cause,
                              base::Instant now);
 

@@ -6,6 +6,7 @@
 
 #include "app/broker_judge.h"
 #include "app/broker_token.h"
+#include "core/base/stderr.h"
 #include "core/plane/counters.h"
 
 namespace cordon::app {
@@ -134,11 +135,9 @@ void BrokerJudge::on_unreachable(const sandbox::FlowView& flow, int error, base:
   if (flow.tuple.protocol == flow::Protocol::kIcmpEcho && (error == EACCES || error == EPERM) &&
       !ping_hint_given_) {
     ping_hint_given_ = true;
-    std::fputs(
+    base::tell(
         "cordon: ping: this user may not open ping sockets: set sysctl net.ipv4.ping_group_range to include "
-        "its "
-        "group\n",
-        stderr);
+        "its group\n");
   }
 }
 

@@ -7,16 +7,13 @@
 // Under `reload: drain` a flow that the rules of the new files deny, and that the policy it was admitted by
 // still allows on the host of now, lives on for the time given. What the floor or a guarded place denies is
 // cut at once, whatever changed.
-#include <poll.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <climits>
 
 #include "app/broker_judge.h"
 #include "app/broker_policy.h"
 #include "app/broker_token.h"
+#include "core/base/stderr.h"
 
 namespace cordon::app {
 namespace {
@@ -39,18 +36,6 @@ bool is_by_rule(policy::Reason reason) {
 }
 
 }  // namespace
-
-// Never waits for whoever reads stderr: the guest's network hangs on this process.
-void BrokerJudge::tell(const std::string& text) {
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    pollfd user{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
-    if (::poll(&user, 1, 0) != 1) return;
-    const ssize_t wrote = ::write(STDERR_FILENO, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
-    if (wrote <= 0) return;
-    rest.remove_prefix(static_cast<std::size_t>(wrote));
-  }
-}
 
 void BrokerJudge::settle(const policy::PolicySet& policy) {
   view_.set_settings(policy.files().empty() ? policy::HostSettings{} : policy.files().front().host);
@@ -87,11 +72,12 @@ sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::con
   if (!loaded.policy) return reject(diagnostics, cause, now);
 
   auto fresh = std::make_shared<const policy::PolicySet>(std::move(*loaded.policy));
-  if (!quiet_) tell(diagnostics);
+  if (!quiet_) base::tell(diagnostics);
   const bool again = has_policy_;
   if (again && !status_.denying && fresh->hash() == policy_->hash() && same_places(*fresh, *policy_)) {
     if (!quiet_)
-      tell("cordon: policy: unchanged, generation " + std::to_string(policy_->generation()) + " stays\n");
+      base::tell("cordon: policy: unchanged, generation " + std::to_string(policy_->generation()) +
+                 " stays\n");
     return status_.outcome = PolicyLoad::kUnchanged;
   }
   const auto files = fresh->files();
@@ -109,7 +95,8 @@ sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::con
   audit_.set_policy(policy_);
   note_policy_loaded(cause, now);
   if (again && !quiet_)
-    tell("cordon: policy: loaded, generation " + std::to_string(policy_->generation()) + " is in force\n");
+    base::tell("cordon: policy: loaded, generation " + std::to_string(policy_->generation()) +
+               " is in force\n");
   return status_.outcome = PolicyLoad::kInForce;
 }
 
@@ -122,7 +109,7 @@ sandbox::PolicyLoad BrokerJudge::reject(const std::string& diagnostics, sandbox:
     outcome += "; on_reload_error: deny, so everything is denied until a good policy comes";
   else if (has_policy_)
     outcome += "; the policy in force stays, generation " + std::to_string(policy_->generation());
-  tell(diagnostics + "cordon: policy: " + outcome + "\n");
+  base::tell(diagnostics + "cordon: policy: " + outcome + "\n");
   note_policy_rejected(cause, std::string{first_line(diagnostics)} + " (" + outcome + ")", now);
   if (deny && !std::exchange(status_.denying, true)) ++epoch_;
   ++status_.rejected;

@@ -15,6 +15,7 @@
 #include "app/launcher_audit.h"
 #include "app/policy_loader.h"
 #include "app/publish.h"
+#include "core/base/stderr.h"
 #include "policy/load.h"
 #include "sandbox/launcher.h"
 
@@ -85,8 +86,7 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
     auto fresh = open_audit(options.audit, links);
     // Tried again and again; said once.
     if (!fresh && !std::exchange(told, true))
-      std::fprintf(stderr, "cordon: %s: records go on where they went\n",
-                   base::describe(fresh.error()).c_str());
+      base::tell("cordon: " + base::describe(fresh.error()) + ": records go on where they went\n");
     if (!fresh) return base::Fd{};
     told = false;
     records.set_sink(*fresh);

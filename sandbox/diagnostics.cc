@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 
+#include "core/base/stderr.h"
 namespace cordon::sandbox {
 
 std::string printable(std::string_view text) {
@@ -34,11 +34,9 @@ bool DiagnosticsPipe::relay() {
   const std::size_t size = std::min(static_cast<std::size_t>(got), left_);
   if (size == 0) return true;  // read and dropped, so that the pipe does not stay readable
   const std::string text = printable({buffer.data(), size});
-  std::fwrite(text.data(), 1, text.size(), stderr);
+  base::tell(text);
   left_ -= size;
-  if (left_ == 0)
-    std::fprintf(stderr, "\ncordon: %.*s: further diagnostics are dropped\n", static_cast<int>(who_.size()),
-                 who_.data());
+  if (left_ == 0) base::tell("\ncordon: " + std::string{who_} + ": further diagnostics are dropped\n");
   return true;
 }
 

@@ -23,7 +23,7 @@ class DiagnosticsPipe {
   // A fresh pipe with a fresh budget; returns the end for the child.
   [[nodiscard]] base::Result<base::Fd> open();
   [[nodiscard]] int poll_fd() const { return read_end_.get(); }
-  // Copies what is there to stderr. False: the other end is closed.
+  // Copies what is there to stderr, as far as that takes it. False: the other end is closed.
   [[nodiscard]] bool relay();
   // The same when the writers are gone: false at the end or when nothing is there.
   [[nodiscard]] bool relay_some();

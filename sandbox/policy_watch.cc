@@ -127,14 +127,26 @@ void PolicyWatch::take_events(base::Instant now) {
     }
   }
   if (!any) return;
-  // A watch that cannot be placed any more leaves the others; the reload then says what is wrong with the
-  // file.
-  static_cast<void>(place());
+  static_cast<void>(place_again(now));
   if (first_ == base::Instant::never()) first_ = now;
   due_ = std::min(now + kQuiet, first_ + kLongest);
 }
 
+// A watch that cannot be placed any more leaves the others.
+bool PolicyWatch::place_again(base::Instant now) {
+  const auto placed = place();
+  if (placed) {
+    retry_ = base::Instant::never();
+    return true;
+  }
+  if (retry_ == base::Instant::never()) problem_ = base::describe(placed.error());
+  retry_ = now + kRetry;
+  return false;
+}
+
 bool PolicyWatch::take(base::Instant now) {
+  // What was not watched may have changed.
+  if (now >= retry_ && place_again(now)) due_ = now;
   if (now < due_) return false;
   first_ = due_ = base::Instant::never();
   return true;

@@ -10,11 +10,13 @@
 // of every byte. Whether the content is another one is for the reader to say.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/error.h"
@@ -27,6 +29,7 @@ class PolicyWatch {
  public:
   static constexpr base::Duration kQuiet = std::chrono::milliseconds{100};
   static constexpr base::Duration kLongest = std::chrono::seconds{1};
+  static constexpr base::Duration kRetry = std::chrono::seconds{10};
 
   explicit PolicyWatch(std::vector<std::string> paths) : paths_(std::move(paths)) {}
   // An error: nothing is watched. A directory that cannot be watched is one too; one that is not there is
@@ -35,7 +38,9 @@ class PolicyWatch {
   [[nodiscard]] int poll_fd() const { return inotify_.get(); }
   // After poll_fd() became readable.
   void take_events(base::Instant now);
-  [[nodiscard]] base::Instant due() const { return due_; }
+  [[nodiscard]] base::Instant due() const { return std::min(due_, retry_); }
+  // Why a watch cannot be placed any more, once; empty: nothing new. It is tried again every kRetry.
+  [[nodiscard]] std::string take_problem() { return std::exchange(problem_, {}); }
   // True once when due: look at the files. Forgets the change.
   [[nodiscard]] bool take(base::Instant now);
   // Watches that are placed now; for tests.
@@ -44,6 +49,7 @@ class PolicyWatch {
  private:
   using Names = std::map<int, std::set<std::string, std::less<>>>;  // by watch; none: the file itself
   base::Result<void> place();
+  bool place_again(base::Instant now);
   base::Result<void> walk(const std::string& path, Names& found) const;
   [[nodiscard]] base::Result<int> add(const std::string& path, std::uint32_t mask) const;
   [[nodiscard]] bool matters(int watch, std::uint32_t mask, std::string_view name) const;
@@ -53,6 +59,8 @@ class PolicyWatch {
   Names names_;
   base::Instant first_ = base::Instant::never();
   base::Instant due_ = base::Instant::never();
+  base::Instant retry_ = base::Instant::never();  // when to place the watches that could not be had
+  std::string problem_;
 };
 
 }  // namespace cordon::sandbox

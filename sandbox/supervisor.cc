@@ -14,6 +14,8 @@ namespace {
 
 constexpr base::Duration kLookAgain = std::chrono::milliseconds{20};
 constexpr base::Duration kBusyLimit = std::chrono::seconds{1};
+constexpr int kVisitsPerWake = 64;
+constexpr int kClientsPerWake = 8;
 
 }  // namespace
 
@@ -59,7 +61,11 @@ void Supervisor::work_deadlines() {
   watch_loader_deadline();
   if (base::monotonic_now() >= send_due_) send_waiting();
   if (base::monotonic_now() >= control_due_) open_control();
-  if (policy_watch_ && policy_watch_->take(base::monotonic_now())) load_policy(control::LoadCause::kWatch);
+  if (policy_watch_) {
+    if (policy_watch_->take(base::monotonic_now())) load_policy(control::LoadCause::kWatch);
+    if (const auto problem = policy_watch_->take_problem(); !problem.empty())
+      say(problem + ": not every change of the policy is noticed; tried again every 10 s");
+  }
   if (base::monotonic_now() >= log_watch_.due()) reopen_audit();
 }
 
@@ -194,9 +200,11 @@ void Supervisor::open_control() {
   if (config_.control && !broker_gone_) watch(config_.control->poll_fd());
 }
 
-// A few at a time: whoever can connect can also come back at once.
+// A few at a time: whoever can connect can also come back at once. More of those that are refused, so that
+// they do not keep the others out.
 void Supervisor::serve_control() {
-  for (int i = 0; i < 8 && control_; ++i) {
+  int clients = 0;
+  for (int i = 0; i < kVisitsPerWake && clients < kClientsPerWake && control_; ++i) {
     const auto visit = config_.control->accept(base::monotonic_now());
     if (visit.too_many) {
       ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, config_.control->poll_fd(), nullptr);
@@ -206,7 +214,10 @@ void Supervisor::serve_control() {
     if (!visit.refused.empty() && !std::exchange(refusal_told_, true))
       say("control socket: refused a peer: " + std::string{visit.refused});
     // A broker that takes nothing now has no time for clients either: the connection is closed.
-    if (visit.client) static_cast<void>(control_->send_new_client(visit.client.get()));
+    if (visit.client) {
+      ++clients;
+      static_cast<void>(control_->send_new_client(visit.client.get()));
+    }
     if (!visit.more) return;
   }
 }

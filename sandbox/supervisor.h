@@ -83,12 +83,15 @@ class Supervisor {
   void send_policy(base::Fd bundle);
   void reopen_audit();
   void send_waiting();
+  void on_policy_sent();
+  void on_policy_stuck();
   void watch_loader_deadline();
 
   // Ends.
   void reap_children();
   void on_broker_ended(int status);
   void on_translator_ended(int status);
+  void restart_translator(const std::string& line, const std::string& detail);
   // Nothing carries the guest's traffic any more: a command goes on, without one everything ends.
   void on_network_lost(LauncherEvent::Kind kind, const std::string& what, const std::string& detail);
   void on_interface_gone();
@@ -129,7 +132,9 @@ class Supervisor {
   base::Fd bundle_;       // the loader fills it
   base::Fd sent_bundle_;  // the broker has it, or will
   bool policy_waits_ = false;
-  base::Fd fresh_audit_;  // waits to be sent
+  base::Instant policy_deadline_ = base::Instant::never();  // until when it may wait
+  bool translator_held_ = false;                            // ended, and not started while the policy waits
+  base::Fd fresh_audit_;                                    // waits to be sent
   base::Instant loader_deadline_ = base::Instant::never();
   base::Instant send_due_ = base::Instant::never();
   base::Instant control_due_ = base::Instant::never();  // too many came: when to look again

@@ -5,14 +5,14 @@
 #include <sys/wait.h>
 
 #include <array>
-#include <cstdio>
 
+#include "core/base/stderr.h"
 #include "sandbox/children.h"
 #include "sandbox/descriptors.h"
 
 namespace cordon::sandbox {
 
-void Supervisor::say(const std::string& line) { std::fprintf(stderr, "cordon: %s\n", line.c_str()); }
+void Supervisor::say(const std::string& line) { base::tell("cordon: " + line + "\n"); }
 
 void Supervisor::reap_children() {
   // Every child at once: roles, the command, and orphans of the command that came to us.
@@ -108,8 +108,17 @@ void Supervisor::on_translator_ended(int status) {
     return;
   }
   restarts_.push_back(now);
-  report(LauncherEvent::Kind::kTranslatorRestarted,
-         "translator: " + detail + ": started again, open connections are lost", detail);
+  if (policy_waits_ && ready_) {
+    translator_held_ = true;
+    report(LauncherEvent::Kind::kTranslatorGivenUp,
+           "translator: " + detail + ": not started again before the broker has the policy", detail);
+    return;
+  }
+  restart_translator(detail + ": started again, open connections are lost", detail);
+}
+
+void Supervisor::restart_translator(const std::string& line, const std::string& detail) {
+  report(LauncherEvent::Kind::kTranslatorRestarted, "translator: " + line, detail);
   if (const auto again = start_translator(); !again)
     on_network_lost(LauncherEvent::Kind::kTranslatorGivenUp, base::describe(again.error()),
                     base::describe(again.error()));

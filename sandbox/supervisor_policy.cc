@@ -16,6 +16,7 @@ constexpr std::size_t kMaxBundle = 16UL << 20U;
 // The loader bounds itself to five seconds; this is for a file system that keeps it in the kernel.
 constexpr base::Duration kLoaderLimit = std::chrono::seconds{8};
 constexpr base::Duration kSendRetry = std::chrono::milliseconds{50};
+constexpr base::Duration kSendPatience = std::chrono::seconds{2};
 
 bool same_bytes(int a, int b) {
   const auto one = read_memory_file(a, kMaxBundle);
@@ -84,18 +85,39 @@ void Supervisor::on_loader_failed(const std::string& why) {
 
 void Supervisor::send_policy(base::Fd bundle) {
   sent_bundle_ = std::move(bundle);
-  policy_waits_ = true;
+  if (!std::exchange(policy_waits_, true)) policy_deadline_ = base::monotonic_now() + kSendPatience;
   send_waiting();
 }
 
-// A broker that is held up in the kernel may not take a message now.
+// A broker that is held up in the kernel may not take a message now. Nor can a descriptor be sent while too
+// many of our user's are in flight: the kernel counts those of every user namespace together, so the guest's
+// command can bring that about.
 void Supervisor::send_waiting() {
   send_due_ = base::Instant::never();
   if (!control_) return;
   const auto done = [](SendStatus status) { return status != SendStatus::kFull; };
-  if (policy_waits_ && done(control_->send_new_policy(sent_bundle_.get(), loading_))) policy_waits_ = false;
+  if (policy_waits_ && done(control_->send_new_policy(sent_bundle_.get(), loading_))) on_policy_sent();
   if (fresh_audit_ && done(control_->send_new_audit_sink(fresh_audit_.get()))) fresh_audit_.reset();
   if (policy_waits_ || fresh_audit_) send_due_ = base::monotonic_now() + kSendRetry;
+  if (policy_waits_ && base::monotonic_now() >= policy_deadline_) on_policy_stuck();
+}
+
+// The policy in force may allow what the new one denies: without it nothing may pass.
+void Supervisor::on_policy_stuck() {
+  policy_deadline_ = base::Instant::never();
+  say("the policy could not be handed to the broker for 2 s; it is tried again and again");
+  if (!ready_) {
+    if (!result_) result_ = kOwnFailure;
+    return;
+  }
+  kill_translator("the broker could not be given the new policy for 2 s");
+}
+
+void Supervisor::on_policy_sent() {
+  policy_waits_ = false;
+  policy_deadline_ = base::Instant::never();
+  if (!std::exchange(translator_held_, false) || result_) return;
+  restart_translator("started again, the broker has the policy", "the policy was handed over");
 }
 
 void Supervisor::reopen_audit() {

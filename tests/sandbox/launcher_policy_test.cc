@@ -117,6 +117,41 @@ TEST_CASE("launcher: SIGHUP from a process loads again, and asks that come meanw
   CHECK(run.all_gone());
 }
 
+TEST_CASE("launcher: a policy that cannot be handed over stops the guest's traffic until it is") {
+  const Folder folder;
+  folder.says("one");
+  const auto with_little_room = [&](LauncherConfig& config, const std::string& tag) {
+    with(folder)(config, tag);
+    config.reopen_audit = [] {
+      const int least = 1;  // the control socket is among these
+      for (int fd = 3; fd < 100; ++fd) ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
+      return base::Fd{::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)};
+    };
+  };
+  Run run{"normal", "serve", wait_for_release, "/etc/resolv.conf", with_little_room};
+  REQUIRE(run.sees("all ready"));
+  REQUIRE(run.sees("translator 1"));
+  const pid_t broker = run.roles("--role=broker").at(0);
+  REQUIRE(::kill(broker, SIGSTOP) == 0);
+  // Until the control socket takes no more.
+  for (int i = 0; i < 100; ++i) {
+    run.signal(SIGUSR1);
+    ::poll(nullptr, 0, 5);
+  }
+  folder.says("two");
+  run.signal(SIGHUP);
+  CHECK(run.sees("the policy could not be handed to the broker for 2 s"));
+  CHECK(run.sees("not started again before the broker has the policy"));
+  CHECK(run.roles("--role=translator").empty());
+  REQUIRE(::kill(broker, SIGCONT) == 0);
+  CHECK(run.sees("policy by 1: \"two\""));
+  CHECK(run.sees("translator 2"));
+  CHECK(run.roles("--role=translator").size() == 1);
+  run.release();
+  CHECK(run.exit_status() == 0);
+  CHECK(run.all_gone());
+}
+
 TEST_CASE("launcher: without policy files a reload says so and nothing happens") {
   Run run{"normal", "serve", wait_for_release};
   REQUIRE(run.sees("all ready"));

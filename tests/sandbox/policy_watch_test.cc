@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -152,6 +154,47 @@ TEST_CASE("policy watch: links that lead nowhere or in a circle end") {
   CHECK_FALSE(noticed(watch));
   fs::remove(folder.at("loop"));
   CHECK(noticed(watch));
+}
+
+TEST_CASE("policy watch: a watch that cannot be had is told once and tried again") {
+  const Folder folder;
+  fs::create_directory(folder.at("a"));
+  folder.write("a/p.yaml", "one");
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    // The limit is one of the user namespace (sysctl user.max_inotify_watches).
+    const auto limit = [](int most) {
+      std::ofstream file{"/proc/sys/user/max_inotify_watches"};
+      file << most << std::flush;
+      return file.good();
+    };
+    if (::unshare(CLONE_NEWUSER) != 0 || !limit(1000)) ::_exit(77);
+    PolicyWatch watch{{folder.at("a/p.yaml")}};
+    if (!watch.start()) ::_exit(1);
+    if (!limit(0)) ::_exit(77);
+    fs::rename(folder.at("a"), folder.at("old"));
+    fs::create_directory(folder.at("a"));
+    const auto start = base::monotonic_now();
+    watch.take_events(start);
+    if (watch.take_problem().find("max_user_watches") == std::string::npos) ::_exit(2);
+    if (!watch.take(start + 1s)) ::_exit(3);
+    if (watch.due() != start + 10s) ::_exit(4);
+    if (watch.take(start + 10s) || !watch.take_problem().empty()) ::_exit(5);
+    folder.write("a/p.yaml", "two");
+    if (!limit(1000)) ::_exit(6);
+    if (watch.take(start + 19s) || !watch.take(start + 20s)) ::_exit(7);
+    if (watch.due() != base::Instant::never()) ::_exit(8);
+    folder.write("a/p.yaml", "three");
+    ::_exit(noticed(watch) ? 0 : 9);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  REQUIRE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) {
+    MESSAGE("user namespaces are not allowed here");
+    return;
+  }
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("policy watch: events are gathered, but never for long") {
