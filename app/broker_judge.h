@@ -34,6 +34,8 @@ namespace cordon::app {
 struct PolicyStatus {
   std::array<std::uint64_t, 4> loads{};  // by control::LoadCause, whatever became of them
   std::uint64_t rejected = 0;
+  std::uint64_t nothing = 0;   // reloads that were asked for when there was no file
+  bool found_nothing = false;  // the last one was
   // The last one.
   sandbox::PolicyLoad outcome = sandbox::PolicyLoad::kInForce;
   std::vector<policy::Diagnostic> diagnostics;
@@ -69,6 +71,7 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] std::uint64_t next_generation() const { return has_policy_ ? policy_->generation() + 1 : 1; }
   [[nodiscard]] bool has_policy() const override { return has_policy_; }
   void on_reviewed(std::uint32_t epoch) override { old_.on_reviewed(epoch); }
+  void on_nothing_to_load() override;
   void on_clock(base::Instant now) override;
   [[nodiscard]] const policy::PolicySet& policy() const { return *policy_; }
   [[nodiscard]] const PolicyStatus& policy_status() const { return status_; }
@@ -99,6 +102,7 @@ class BrokerJudge final : public sandbox::Judge {
   void on_limit(const flow::Tuple& tuple, sandbox::Limit limit, base::Instant now) override;
   void on_inbound_limit(const flow::Tuple& seen, sandbox::Limit limit, base::Instant now) override;
   void on_allowed(const sandbox::FlowView& flow, base::Instant now) override;
+  void on_aborted(const sandbox::FlowView& flow, base::Instant now) override;
   void on_unreachable(const sandbox::FlowView& flow, int error, base::Instant now) override;
   void on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& verdict, sandbox::Cut why, bool granted,
               bool exposed, base::Instant now) override;

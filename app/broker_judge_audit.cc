@@ -141,6 +141,12 @@ void BrokerJudge::on_unreachable(const sandbox::FlowView& flow, int error, base:
   }
 }
 
+// Allowed as well: packets may have left for the destination.
+void BrokerJudge::on_aborted(const sandbox::FlowView& flow, base::Instant now) {
+  on_allowed(flow, now);
+  record_end(flow, now);
+}
+
 void BrokerJudge::on_cut(const sandbox::FlowView& flow, const sandbox::Verdict& verdict, sandbox::Cut why,
                          bool granted, bool exposed, base::Instant now) {
   // The launcher's record tells of a translator once; a flow that moved lost nothing.

@@ -66,6 +66,7 @@ sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::con
   using sandbox::PolicyLoad;
   const std::string diagnostics = policy::render(loaded.diagnostics);
   ++status_.loads.at(static_cast<std::size_t>(cause));
+  status_.found_nothing = false;
   status_.at = base::wall_now();
   status_.cause = cause;
   status_.diagnostics = std::move(loaded.diagnostics);
@@ -98,6 +99,11 @@ sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::con
     base::tell("cordon: policy: loaded, generation " + std::to_string(policy_->generation()) +
                " is in force\n");
   return status_.outcome = PolicyLoad::kInForce;
+}
+
+void BrokerJudge::on_nothing_to_load() {
+  ++status_.nothing;
+  status_.found_nothing = true;
 }
 
 sandbox::PolicyLoad BrokerJudge::reject(const std::string& diagnostics, sandbox::control::LoadCause cause,

@@ -125,7 +125,7 @@ Json BrokerSource::policy_status() const {
   }
   return Json::Object{{"generation", policy.generation()},
                       {"hash", policy.hash()},
-                      {"built_in", !can_reload()},
+                      {"built_in", built_in()},
                       {"denying_all", loads.denying},
                       {"loaded_at", time_text(loads.in_force_since)},
                       {"cause", name_of(loads.in_force_by)},
@@ -251,16 +251,18 @@ ControlSource::KillStep BrokerSource::kill(const FlowFilter& filter, std::uint64
           .next = std::nullopt};
 }
 
-bool BrokerSource::can_reload() const {
+bool BrokerSource::built_in() const {
   const auto files = judge_.policy().files();
-  return files.empty() || files.front().path != "built-in";
+  return !files.empty() && files.front().path == "built-in";
 }
 
 const ReloadOutcome& BrokerSource::last_reload() const {
   const PolicyStatus& status = judge_.policy_status();
-  const auto count = status.loads.at(static_cast<std::size_t>(sandbox::control::LoadCause::kControl));
+  const auto count =
+      status.loads.at(static_cast<std::size_t>(sandbox::control::LoadCause::kControl)) + status.nothing;
   if (count == reloaded_.count) return reloaded_;
   reloaded_ = {.count = count,
+               .nothing = status.found_nothing,
                .in_force = status.outcome != sandbox::PolicyLoad::kRejected,
                .changed = status.outcome == sandbox::PolicyLoad::kInForce,
                .diagnostics = diagnostics_json(status.diagnostics)};

@@ -23,13 +23,13 @@ class BrokerSource final : public ControlSource {
   [[nodiscard]] Json status(base::Instant now) override;
   [[nodiscard]] FlowPage flows(std::uint64_t cursor, std::size_t most, base::Instant now) override;
   [[nodiscard]] KillStep kill(const FlowFilter& filter, std::uint64_t cursor, base::Instant now) override;
-  [[nodiscard]] bool can_reload() const override;
   void ask_reload() override { broker_.ask_launcher(sandbox::control::ReloadPolicy{}); }
   [[nodiscard]] const ReloadOutcome& last_reload() const override;
   [[nodiscard]] PolicyInForce policy() const override;
   void metrics(MetricsText& out, base::Instant now) override;  // broker_metrics.cc
 
  private:
+  [[nodiscard]] bool built_in() const;
   [[nodiscard]] Json policy_status() const;
   [[nodiscard]] Json host_status() const;
   [[nodiscard]] Json isolation_status() const;

@@ -159,6 +159,9 @@ class ReloadJob final : public ControlJob {
       case ReloadDesk::Progress::kDone: break;
     }
     const ReloadOutcome& outcome = source_.last_reload();
+    if (outcome.nothing)
+      return std::unexpected(
+          RpcError{RpcCode::kNothingToReload, "there is no policy file: the policy in force stays"});
     const auto policy = source_.policy();
     Json data = Json::Object{
         {"generation", policy.generation}, {"hash", policy.hash}, {"diagnostics", outcome.diagnostics}};
@@ -178,9 +181,6 @@ class ReloadJob final : public ControlJob {
 
 Begun reload(const ControlContext& context, const Json& params, base::Instant now) {
   if (auto error = unknown_key(params, {})) return RpcReply{std::unexpected(std::move(*error))};
-  if (!context.source.can_reload())
-    return RpcReply{std::unexpected(
-        RpcError{RpcCode::kNothingToReload, "the policy is built in: there is no file to read again"})};
   return std::make_unique<ReloadJob>(context, now);
 }
 

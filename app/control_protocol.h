@@ -32,7 +32,7 @@ enum class RpcCode : std::int32_t {
   // ours, within what the specification leaves to servers
   kBusy = -32001,             // too many clients
   kTooLarge = -32002,         // the answers of a batch are more than one line may hold
-  kNothingToReload = -32010,  // the policy is built in
+  kNothingToReload = -32010,  // there is no policy file
   kPolicyRejected = -32011,   // data: what is wrong with it
   kNoAnswer = -32012,         // the launcher did not say what became of the reload
 };

@@ -26,6 +26,7 @@ struct FlowFilter {
 // What became of the reloads that were asked for by ask_reload().
 struct ReloadOutcome {
   std::uint64_t count = 0;  // of them; 0: none yet
+  bool nothing = false;     // there was no file: all stays as it was
   bool in_force = false;    // the last one's policy is
   bool changed = false;     // and it is another one than before
   Json diagnostics;         // what the loader had to say, warnings too
@@ -51,8 +52,6 @@ class ControlSource {
   };
   [[nodiscard]] virtual KillStep kill(const FlowFilter& filter, std::uint64_t cursor, base::Instant now) = 0;
 
-  // The policy came from files. False: it is built in.
-  [[nodiscard]] virtual bool can_reload() const = 0;
   virtual void ask_reload() = 0;
   [[nodiscard]] virtual const ReloadOutcome& last_reload() const = 0;
   struct PolicyInForce {

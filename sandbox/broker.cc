@@ -156,6 +156,8 @@ void Broker::on_control(base::Instant now) {
       judge_.set_resolvers(resolvers->servers);
     else if (auto* policy = std::get_if<control::NewPolicy>(&*message))
       load_policy(std::move(*policy), now);
+    else if (std::holds_alternative<control::NothingToLoad>(*message))
+      judge_.on_nothing_to_load();
     else if (auto* client = std::get_if<control::NewClient>(&*message)) {
       if (attendant_ != nullptr) attendant_->adopt(std::move(client->socket), now);
     } else if (auto* sink = std::get_if<control::NewAuditSink>(&*message))

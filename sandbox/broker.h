@@ -73,7 +73,7 @@ struct BrokerCounters {
   std::uint64_t limited = 0;
   std::uint64_t cut = 0;
   std::uint64_t closed = 0;
-  std::uint64_t aborted = 0;        // closed by the guest while pending
+  std::uint64_t aborted = 0;        // pending when the guest, or its translator, gave up
   std::uint64_t unknown_close = 0;  // crossed a refusal, or nonsense
   std::uint64_t violations = 0;
 };
@@ -189,6 +189,7 @@ class Broker {
   void second_check(std::uint32_t slot, BrokerFlow& flow, base::Instant now);
   void refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& verdict, Cut why, base::Instant now);
   void on_close(const FlowClose& close, base::Instant now);
+  void on_abort(const BrokerFlow& flow, base::Instant now);
   void end_later(BrokerFlow& flow, flow::CloseHow how);
   void end_sockets();
   void stop_waiting(BrokerFlow& flow);

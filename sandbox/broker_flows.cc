@@ -189,9 +189,9 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
     case State::kConnecting:
       stop_waiting(*flow);
       --pending_;
-      ++counters_.aborted;
+      on_abort(*flow, now);
       break;
-    case State::kFinished: ++counters_.aborted; break;
+    case State::kFinished: on_abort(*flow, now); break;
     case State::kGranted:
       ++counters_.closed;
       // What is queued is sent after the account is gone.
@@ -208,6 +208,11 @@ void Broker::on_close(const FlowClose& close, base::Instant now) {
     case State::kFree: return;
   }
   forget(close.id.slot);
+}
+
+void Broker::on_abort(const BrokerFlow& flow, base::Instant now) {
+  ++counters_.aborted;
+  judge_.on_aborted(view(flow), now);
 }
 
 // Ending a socket takes half as long as opening one, and nobody waits for it: whoever asked for a flow in the
@@ -242,6 +247,7 @@ void Broker::cut_all(base::Instant now) {
     const std::uint32_t slot = table_.live().back();
     BrokerFlow& flow = *table_.at(slot);
     stop_waiting(flow);
+    if (flow.state == State::kConnecting || flow.state == State::kFinished) on_abort(flow, now);
     if (flow.state == State::kGranted) {
       judge_.on_cut(view(flow), {}, Cut::kTranslatorGone, true, false, now);
       measure(flow);

@@ -16,6 +16,7 @@ enum class Type : std::uint16_t {
   kNewPolicy = 4,
   kNewClient = 5,
   kNewAuditSink = 6,
+  kNothingToLoad = 7,
   kReady = 16,
   kRevokeBegin = 17,
   kRevokeEnd = 18,
@@ -114,6 +115,7 @@ std::expected<FromLauncher, ReceiveStop> BrokerControl::receive() {
     return NewTranslator{std::move(message.fd), message.body.header.value};
   }
   if (type == Type::kResolvers) return load_resolvers(message.body);
+  if (type == Type::kNothingToLoad) return NothingToLoad{};
   if (type == Type::kStop) return Stop{};
   return std::unexpected(ReceiveStop::kViolation);
 }
@@ -166,6 +168,11 @@ SendStatus LauncherControl::send_resolvers(const Resolvers& resolvers) {
 SendStatus LauncherControl::send_new_policy(int bundle, LoadCause cause) {
   const Short wire = make(Type::kNewPolicy, static_cast<std::uint32_t>(cause));
   return send_packet_with_fd(fd_.get(), bytes_of(wire), bundle);
+}
+
+SendStatus LauncherControl::send_nothing_to_load() {
+  const Short wire = make(Type::kNothingToLoad);
+  return send_packet(fd_.get(), bytes_of(wire));
 }
 
 SendStatus LauncherControl::send_new_client(int socket) {

@@ -3,8 +3,9 @@
 // launcher -> broker: NewTranslator with the broker's end of a fresh channel, one for each worker and in
 // order (at start, and after each restart of the translator: the old channels are dead then); Resolvers, at
 // start before NewTranslator and whenever resolv.conf changes; NewPolicy with the parsed files (a memfd that
-// the policy-reader processes filled) at start and for each reload; NewClient with a connection of the
-// control socket, whose peer the launcher has looked at; NewAuditSink when the log was rotated; Stop. broker
+// the policy-reader processes filled) at start and for each reload, or NothingToLoad; NewClient with a
+// connection of the control socket, whose peer the launcher has looked at; NewAuditSink when the log was
+// rotated; Stop. broker
 // -> launcher: Ready once a policy is in force and the host state is loaded; ReloadPolicy and ReopenAudit
 // when a control client asked for it or the sink is lost; RevokeBegin/RevokeEnd around every operation on a
 // socket that is shared with the translator and could block (the launcher kills the translator when the End
@@ -51,6 +52,8 @@ struct NewPolicy {
   base::Fd bundle;  // policy/parsed_source.h; sealed or not, the broker reads it once
   LoadCause cause = LoadCause::kStart;
 };
+// In answer to ReloadPolicy: there is no policy file (any more), so no NewPolicy follows.
+struct NothingToLoad {};
 struct NewClient {
   base::Fd socket;  // stream, non-blocking
 };
@@ -58,7 +61,8 @@ struct NewAuditSink {
   base::Fd fd;
 };
 struct Stop {};
-using FromLauncher = std::variant<NewTranslator, Resolvers, NewPolicy, NewClient, NewAuditSink, Stop>;
+using FromLauncher =
+    std::variant<NewTranslator, Resolvers, NewPolicy, NothingToLoad, NewClient, NewAuditSink, Stop>;
 
 // broker -> launcher
 struct Ready {};
@@ -95,6 +99,7 @@ class LauncherControl {
   [[nodiscard]] SendStatus send_new_translator(int channel, std::uint32_t worker = 0);
   [[nodiscard]] SendStatus send_resolvers(const Resolvers& resolvers);
   [[nodiscard]] SendStatus send_new_policy(int bundle, LoadCause cause);
+  [[nodiscard]] SendStatus send_nothing_to_load();
   [[nodiscard]] SendStatus send_new_client(int socket);
   [[nodiscard]] SendStatus send_new_audit_sink(int fd);
   [[nodiscard]] SendStatus send_stop();

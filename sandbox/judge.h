@@ -112,6 +112,8 @@ class Judge {
   virtual PolicyLoad load_policy(base::Fd /*bundle*/, control::LoadCause /*cause*/, base::Instant /*now*/) {
     return PolicyLoad::kInForce;
   }
+  // Somebody asked for a reload, and there is no file: what is in force stays.
+  virtual void on_nothing_to_load() {}
   // False: no policy was ever in force, and every flow is denied. The broker is Ready when it is true.
   [[nodiscard]] virtual bool has_policy() const { return true; }
   // Every live flow was judged in this epoch or a later one: no flow goes on by what an older policy said.
@@ -148,6 +150,9 @@ class Judge {
   virtual void on_allowed(const FlowView& flow, base::Instant now) = 0;
   // socket(), bind() or connect() failed with `error`, or no answer came in time (ETIMEDOUT).
   virtual void on_unreachable(const FlowView& flow, int error, base::Instant now) = 0;
+  // It was allowed and the connection was being opened when the guest gave up (or the translator went away):
+  // neither granted nor refused.
+  virtual void on_aborted(const FlowView& flow, base::Instant now) = 0;
   // Cut before (`granted` false: the guest was told what a denied guest is told) or after it was granted. For
   // UDP and echo `exposed` says that datagrams may have left for the host after its state changed; how many
   // at most comes with the flow's on_ended(kRevoked).

@@ -134,6 +134,7 @@ class Supervisor {
   bool policy_waits_ = false;
   base::Instant policy_deadline_ = base::Instant::never();  // until when it may wait
   bool translator_held_ = false;                            // ended, and not started while the policy waits
+  bool nothing_waits_ = false;                              // who asked for a reload is still to hear that there is no file
   base::Fd fresh_audit_;                                    // waits to be sent
   base::Instant loader_deadline_ = base::Instant::never();
   base::Instant send_due_ = base::Instant::never();

@@ -35,7 +35,11 @@ void Supervisor::load_policy(control::LoadCause cause) {
       config_.loader_arguments ? config_.loader_arguments(cause) : std::vector<std::string>{};
   if (arguments.empty()) {
     if (cause != control::LoadCause::kStart)
-      say("no policy file was given: the built-in policy stays, nothing to reload");
+      say("there is no policy file: the policy in force stays, nothing to reload");
+    if (cause == control::LoadCause::kControl) {
+      nothing_waits_ = true;
+      send_waiting();
+    }
     return;
   }
   if (const auto started = start_loader(arguments); !started)
@@ -97,8 +101,9 @@ void Supervisor::send_waiting() {
   if (!control_) return;
   const auto done = [](SendStatus status) { return status != SendStatus::kFull; };
   if (policy_waits_ && done(control_->send_new_policy(sent_bundle_.get(), loading_))) on_policy_sent();
+  if (nothing_waits_ && done(control_->send_nothing_to_load())) nothing_waits_ = false;
   if (fresh_audit_ && done(control_->send_new_audit_sink(fresh_audit_.get()))) fresh_audit_.reset();
-  if (policy_waits_ || fresh_audit_) send_due_ = base::monotonic_now() + kSendRetry;
+  if (policy_waits_ || nothing_waits_ || fresh_audit_) send_due_ = base::monotonic_now() + kSendRetry;
   if (policy_waits_ && base::monotonic_now() >= policy_deadline_) on_policy_stuck();
 }
 

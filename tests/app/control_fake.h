@@ -30,7 +30,6 @@ class FakeSource final : public ControlSource {
     if (cursor + 1 >= kill_steps) step.next.reset();
     return step;
   }
-  [[nodiscard]] bool can_reload() const override { return reloadable; }
   void ask_reload() override { ++asked; }
   [[nodiscard]] const ReloadOutcome& last_reload() const override { return outcome; }
   [[nodiscard]] PolicyInForce policy() const override {
@@ -41,6 +40,7 @@ class FakeSource final : public ControlSource {
   }
   void loaded(bool in_force) {
     ++outcome.count;
+    outcome.nothing = false;
     outcome.in_force = outcome.changed = in_force;
     if (in_force) ++generation;
   }
@@ -48,7 +48,6 @@ class FakeSource final : public ControlSource {
   std::uint64_t flow_count = 0;
   std::uint64_t kill_steps = 1;
   std::uint64_t generation = 1;
-  bool reloadable = true;
   ReloadOutcome outcome{.count = 0, .in_force = false, .diagnostics = Json::Array{}};
   unsigned asked = 0;
   unsigned pages = 0;

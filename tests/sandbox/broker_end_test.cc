@@ -227,6 +227,18 @@ TEST_CASE("translator: a new one starts empty, what the old one held is cut") {
   CHECK(rig.inbox.grants.contains(rig.ask(tuple(kTcp, "198.51.100.1", port_of(c.listener.get())))));
 }
 
+TEST_CASE("translator: what was being opened for one that died was allowed, and is told once") {
+  Rig rig;
+  const auto silent = tuple(kTcp, "198.51.100.78", 7070);
+  rig.request(silent);
+  REQUIRE(rig.until([&] { return rig.broker->pending() == 1; }));
+  rig.new_translator();
+  CHECK(rig.broker->flows() == 0);
+  CHECK(rig.broker->pending() == 0);
+  CHECK(rig.judge.aborted == std::vector{silent});
+  CHECK(rig.judge.cuts.empty());
+}
+
 TEST_CASE("translator: one that died leaves nothing behind") {
   Rig rig;
   Connection c{rig};

@@ -113,6 +113,9 @@ TEST_CASE("broker: a pending connect ends by the guest, by time, by a verdict") 
     REQUIRE(rig.until([&] { return rig.broker->pending() == 1; }));
     rig.close(id);
     CHECK(rig.broker->counters().aborted == 1);
+    CHECK(rig.judge.aborted == std::vector{silent});
+    CHECK(rig.judge.unreachable.empty());
+    CHECK(rig.judge.cuts.empty());
   }
   SUBCASE("time") {
     CHECK(rig.refusal(silent) == flow::RefuseHow::kDrop);

@@ -55,6 +55,7 @@ class FakeJudge : public Judge {
   std::vector<flow::Tuple> denied;
   std::vector<Limit> limits;
   std::vector<int> unreachable;
+  std::vector<flow::Tuple> aborted;
   std::vector<CutRecord> cuts;
   std::vector<flow::EndReason> ended;
   std::vector<flow::Volumes> volumes;
@@ -182,6 +183,7 @@ class FakeJudge : public Judge {
   void on_limit(const flow::Tuple&, Limit limit, base::Instant) override { limits.push_back(limit); }
   void on_allowed(const FlowView&, base::Instant) override { ++allowed; }
   void on_unreachable(const FlowView&, int error, base::Instant) override { unreachable.push_back(error); }
+  void on_aborted(const FlowView& f, base::Instant) override { aborted.push_back(f.tuple); }
   void on_cut(const FlowView& f, const Verdict&, Cut why, bool granted, bool exposed,
               base::Instant) override {
     cuts.push_back({f.tuple, why, granted, exposed});

@@ -98,6 +98,7 @@ int run_broker(std::string_view mode, bool awaits_policy) {
       on_policy(*policy);
       if (std::exchange(awaits_policy, false)) static_cast<void>(control.send(control::Ready{}));
     }
+    if (std::holds_alternative<control::NothingToLoad>(*message)) std::fprintf(stderr, "nothing to load\n");
     if (std::holds_alternative<control::NewClient>(*message)) {
       std::fprintf(stderr, "client\n");
       if (mode == "stuck-client") static_cast<void>(control.send(control::RevokeBegin{1}));

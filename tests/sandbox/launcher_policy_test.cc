@@ -243,6 +243,27 @@ TEST_CASE("launcher: a loader that never ends is ended, and the broker told") {
   CHECK(run.exit_status() == 0);
 }
 
+TEST_CASE(
+    "launcher: a broker that asks for a reload is told when there is no file, and gets one that came since") {
+  const Folder folder;
+  const auto if_there = [&folder](LauncherConfig& config, const std::string& tag) {
+    with(folder)(config, tag);
+    config.loader_arguments = [given = config.loader_arguments,
+                               path = folder.policy()](control::LoadCause cause) {
+      return fs::exists(path) ? given(cause) : std::vector<std::string>{};
+    };
+  };
+  Run run{"reload-client", "serve", wait_for_release, "/etc/resolv.conf", if_there};
+  REQUIRE(run.sees("all ready"));
+  const auto client = dial(folder.socket());
+  CHECK(run.sees("nothing to load"));
+  folder.says("one");
+  const auto other = dial(folder.socket());
+  CHECK(run.sees("policy by 3: \"one\""));
+  run.release();
+  CHECK(run.exit_status() == 0);
+}
+
 TEST_CASE("launcher: control clients reach the broker, and its wishes the launcher") {
   const Folder folder;
   folder.says("one");

@@ -62,6 +62,24 @@ cp $W/good.yaml $W/policy.yaml
 expect "reload goes back" says "in force: policy generation 3" ctl reload
 expect "and the reason is forgotten" [ "$(value '["policy"]["last_error"]')" = None ]
 
+# --- under the built-in policy an operator's file may appear later
+made=no
+mkdir /etc/cordon 2>/dev/null && made=yes
+if [ -d /etc/cordon ] && [ ! -e /etc/cordon/policy.yaml ] && mount -t tmpfs none /etc/cordon; then
+  : >$W/log/builtin.out
+  timeout 60 ip netns exec host "$CORDON" run --quiet --control $W/builtin.sock -- sh -c 'echo ready; sleep 50' >$W/log/builtin.out 2>&1 &
+  builtin=$!
+  within 20 grep -q ready $W/log/builtin.out || die "built-in: $(cat $W/log/builtin.out)"
+  expect "without any file there is nothing to reload" says "there is no policy file" ctl --socket $W/builtin.sock reload
+  cp $W/good.yaml /etc/cordon/policy.yaml
+  expect "a file that came since comes into force" says "in force: policy generation 2" ctl --socket $W/builtin.sock reload
+  kill $builtin && wait $builtin
+  umount /etc/cordon
+else
+  say "note: /etc/cordon cannot be had: no check of a file that appears"
+fi
+[ $made = no ] || rmdir /etc/cordon
+
 # --- clients who do nothing, and too much
 python3 - $SOCKET <<END 9<&- &
 import socket, sys, time
