@@ -36,7 +36,6 @@ class SmallSource final : public ControlSource {
     if (cursor == 1) step.next.reset();
     return step;
   }
-  [[nodiscard]] bool can_reload() const override { return true; }
   void ask_reload() override { ++outcome_.count; }
   [[nodiscard]] const ReloadOutcome& last_reload() const override { return outcome_; }
   [[nodiscard]] PolicyInForce policy() const override { return {}; }

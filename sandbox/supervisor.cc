@@ -32,10 +32,7 @@ base::Result<void> Supervisor::turn() {
   for (int i = 0; i < count; ++i) CORDON_TRY(dispatch(events.at(static_cast<std::size_t>(i)).data.fd));
   work_deadlines();
   CORDON_TRY(watch_revocation());
-  if (failed_start_ && base::monotonic_now() >= failed_start_->deadline && !result_) {
-    say("translator: " + failed_start_->detail + " before it was ready");
-    result_ = kOwnFailure;
-  }
+  if (failed_start_ && base::monotonic_now() >= failed_start_->deadline && !result_) on_failed_start();
   return {};
 }
 

@@ -91,6 +91,8 @@ class Supervisor {
   void reap_children();
   void on_broker_ended(int status);
   void on_translator_ended(int status);
+  void on_failed_start();
+  void restart_or_give_up(const std::string& detail);
   void restart_translator(const std::string& line, const std::string& detail);
   // Nothing carries the guest's traffic any more: a command goes on, without one everything ends.
   void on_network_lost(LauncherEvent::Kind kind, const std::string& what, const std::string& detail);
@@ -134,8 +136,8 @@ class Supervisor {
   bool policy_waits_ = false;
   base::Instant policy_deadline_ = base::Instant::never();  // until when it may wait
   bool translator_held_ = false;                            // ended, and not started while the policy waits
-  bool nothing_waits_ = false;                              // who asked for a reload is still to hear that there is no file
-  base::Fd fresh_audit_;                                    // waits to be sent
+  bool nothing_waits_ = false;  // who asked for a reload is still to hear that there is no file
+  base::Fd fresh_audit_;        // waits to be sent
   base::Instant loader_deadline_ = base::Instant::never();
   base::Instant send_due_ = base::Instant::never();
   base::Instant control_due_ = base::Instant::never();  // too many came: when to look again

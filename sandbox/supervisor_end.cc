@@ -90,15 +90,33 @@ void Supervisor::on_translator_ended(int status) {
   translator_output_.reset();
   const bool killed_by_us = !kill_reason_.empty();
   const std::string detail = kill_reason_.empty() ? describe_status(status) : std::exchange(kill_reason_, {});
+  // The broker may have become ready as well.
+  if (const auto read = read_control(); !read && !result_) {
+    say(base::describe(read.error()));
+    result_ = kOwnFailure;
+  }
   // Without its end of the control socket the broker is about to end.
   if (result_ || broker_gone_ || !control_ || !broker_.running() || !is_alive(broker_.pidfd.get())) return;
   if (interface_gone() && ready_) return on_interface_gone();
-  const auto now = base::monotonic_now();
   if (!ready_ && !killed_by_us) {
     // It follows a broker that refuses to start, which then gives the better answer.
-    if (!failed_start_) failed_start_ = FailedStart{detail, now + std::chrono::milliseconds{200}};
+    if (!failed_start_)
+      failed_start_ = FailedStart{detail, base::monotonic_now() + std::chrono::milliseconds{200}};
     return;
   }
+  restart_or_give_up(detail);
+}
+
+void Supervisor::on_failed_start() {
+  const auto failed = std::exchange(failed_start_, std::nullopt);
+  // It was ready, and the broker only takes longer.
+  if (translator_ready_) return restart_or_give_up(failed->detail);
+  say("translator: " + failed->detail + " before it was ready");
+  result_ = kOwnFailure;
+}
+
+void Supervisor::restart_or_give_up(const std::string& detail) {
+  const auto now = base::monotonic_now();
   while (!restarts_.empty() && now - restarts_.front() > Launcher::kRestartWindow) restarts_.pop_front();
   if (restarts_.size() >= Launcher::kRestartLimit) {
     on_network_lost(LauncherEvent::Kind::kTranslatorGivenUp,

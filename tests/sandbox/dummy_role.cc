@@ -74,6 +74,7 @@ int run_broker(std::string_view mode, bool awaits_policy) {
   if (const auto locked = lock_broker({.max_fds = 256, .print_report = true}); !locked)
     return fail(locked.error());
   if (mode == "fail") return 1;
+  if (mode == "late") ::poll(nullptr, 0, 500);
   if (mode != "mute" && !awaits_policy) static_cast<void>(control.send(control::Ready{}));
   base::Fd channel;
   int translators = 0;
