@@ -111,6 +111,7 @@ constexpr Row kChannels[] = {
     {SYS_writev, "audit lines"},
     {SYS_poll, "wait for room in the control channel"},
     {SYS_ppoll, "wait for room in the control channel"},
+    {SYS_restart_syscall, "that wait goes on after SIGSTOP and SIGCONT (the kernel's doing)"},
     {SYS_epoll_ctl, "the loop"},
     {SYS_epoll_wait, "the loop"},
     {SYS_epoll_pwait, "the loop"},

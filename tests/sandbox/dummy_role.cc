@@ -123,7 +123,10 @@ int run_loader(const std::string& path) {
   std::string text;
   std::getline(file, text);
   if (text == "fail") return 3;
-  if (text == "slow") ::poll(nullptr, 0, 300);
+  if (text == "slow") {
+    std::fprintf(stderr, "reading slowly\n");
+    ::poll(nullptr, 0, 300);
+  }
   if (text == "hang") ::pause();
   return write_all(STDOUT_FILENO, text) ? 0 : 1;
 }
