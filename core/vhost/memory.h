@@ -31,8 +31,9 @@ struct Region {
 
 class MemoryTable {
  public:
-  // False: full, or it overlaps another one in an address space.
+  // False: full, empty, wraps, or overlaps another one in an address space.
   [[nodiscard]] bool add(const Region& region);
+  // The one with these addresses and this size. False: there is none.
   [[nodiscard]] bool remove(const Region& region);
   [[nodiscard]] std::span<const Region> regions() const { return std::span(regions_).first(count_); }
 
@@ -42,8 +43,13 @@ class MemoryTable {
   [[nodiscard]] std::optional<std::span<std::byte>> at(UserAddress address, std::uint64_t length) const;
 
  private:
+  template <class Start>
+  [[nodiscard]] std::optional<std::span<std::byte>> find(std::uint64_t address, std::uint64_t length,
+                                                         Start start) const;
+
   std::array<Region, kMaxRegions> regions_{};
   std::size_t count_ = 0;
+  mutable std::uint32_t last_ = 0;  // where the last address was found; several threads write it
 };
 
 }  // namespace cordon::vhost
