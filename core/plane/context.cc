@@ -23,7 +23,6 @@ Context::Context(const WorkerConfig& worker_config, link::Link& the_link, flow::
     : config(worker_config),
       link(the_link),
       gate(the_gate),
-      capabilities(the_link.capabilities()),
       now(start),
       table({.slots = config.limits.flows,
              .udp_slots = config.limits.udp_flows,

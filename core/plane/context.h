@@ -127,8 +127,10 @@ class Context {
                        std::uint32_t payload_length, std::uint32_t sequence = 0,
                        std::optional<net::IpAddress> from = {});
   [[nodiscard]] wire::FrameTemplate frame_template(const flow::Tuple& tuple, wire::IpProtocol protocol) const;
+  // Asked for each time: a virtual machine negotiates them, and may do so again.
+  [[nodiscard]] link::Capabilities capabilities() const { return link.capabilities(); }
   [[nodiscard]] wire::ChecksumMode checksum_mode() const {
-    return capabilities.checksum ? wire::ChecksumMode::kPartial : wire::ChecksumMode::kFull;
+    return capabilities().checksum ? wire::ChecksumMode::kPartial : wire::ChecksumMode::kFull;
   }
   [[nodiscard]] std::size_t ip_header(const flow::Tuple& tuple) const {
     return tuple.guest.address.is_v6() ? 40 : 20;
@@ -137,7 +139,6 @@ class Context {
   const WorkerConfig config;
   link::Link& link;
   flow::Gate& gate;
-  const link::Capabilities capabilities;
   base::Instant now;  // of this turn
   Counters counters;
   flow::Table table;

@@ -138,7 +138,7 @@ void DatagramDriver::to_guest(std::uint32_t slot, base::Bytes data, std::size_t 
       send_fragments(flow, piece);
       continue;
     }
-    const bool fits = out_count_ > 0 && context_.capabilities.uso && !out_closed_ && out_count_ < kRun &&
+    const bool fits = out_count_ > 0 && context_.capabilities().uso && !out_closed_ && out_count_ < kRun &&
                       !piece.empty() && piece.size() <= out_[1].iov_len && out_bytes_ + piece.size() <= most;
     if (!fits) flush_to_guest();
     out_closed_ = out_count_ > 0 && piece.size() < out_[1].iov_len;

@@ -131,7 +131,7 @@ tcp::Config TcpDriver::config_for(const flow::Tuple& tuple, std::uint32_t credit
   config.mss = segment_limit(tuple);
   config.initial_credit = credit;
   config.ipv6 = tuple.guest.address.is_v6();
-  if (!context_.capabilities.tso) config.max_super_segment = config.mss;
+  if (!context_.capabilities().tso) config.max_super_segment = config.mss;
   return config;
 }
 

@@ -184,6 +184,7 @@ void TcpDriver::transmit_dirty() {
 
 void TcpDriver::transmit(std::uint32_t slot) {
   Flow& flow = flows_[slot];
+  if (!context_.capabilities().tso) flow.connection.forbid_super_segments();
   if (!flow.ended) {
     // Of a slow flow no more than a second's worth is stored here.
     const ShaperIds ids = context_.flows[slot].shaping;

@@ -179,6 +179,8 @@ class Connection {
   // needs nothing: it is loss on the wire.
   std::optional<Transmit> next_transmit(base::Instant now);
   void untransmit(const Transmit& transmit);
+  // The link has no TSO any more.
+  void forbid_super_segments() { max_super_ = mss_; }
 
   // --- facts the driver needs
   [[nodiscard]] State state() const;

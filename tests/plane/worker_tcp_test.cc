@@ -121,6 +121,30 @@ TEST_CASE("plane tcp: a bulk answer leaves as super-segments and waits for the w
   CHECK(super);
 }
 
+TEST_CASE("plane tcp: a guest that gives its offloads up gets single segments with full checksums") {
+  World world;
+  GuestTcp guest(world);
+  guest.connect();
+  world.link.output.clear();
+  world.link.caps = {};
+  const std::string blob(100'000, 'z');
+  REQUIRE(::send(guest.host.get(), blob.data(), blob.size(), 0) > 0);
+  std::size_t got = 0;
+  for (int i = 0; i < 300 && got < blob.size(); ++i) {
+    world.turn();
+    while (!world.link.output.empty()) {
+      const SeenTcp data = world.take_tcp();
+      CHECK(data.payload.size() <= 1460);
+      CHECK(data.offload.gso == link::Gso::kNone);
+      CHECK_FALSE(data.offload.needs_checksum);
+      got += data.payload.size();
+      guest.ack = data.seq + static_cast<std::uint32_t>(data.payload.size());
+    }
+    guest.send({});
+  }
+  CHECK(got == blob.size());
+}
+
 TEST_CASE("plane tcp: half close in both directions ends gracefully with the volumes") {
   World world;
   GuestTcp guest(world);
