@@ -1,0 +1,30 @@
+#include "core/vhost/dirty_log.h"
+
+#include <algorithm>
+#include <atomic>
+
+namespace cordon::vhost {
+
+bool DirtyLog::mark(GuestAddress address, std::uint64_t length) {
+  if (length == 0) return true;
+  if (length - 1 > UINT64_MAX - address.value) return false;
+  const std::uint64_t pages = std::uint64_t{bitmap_.size()} * 8;
+  const std::uint64_t first = address.value / kPage;
+  const std::uint64_t last = (address.value + (length - 1)) / kPage;
+  if (first >= pages) return false;
+  // A buffer has at most as many pages as its region; a whole byte of the bitmap at a time.
+  const std::uint64_t end = std::min(last, pages - 1);
+  for (std::uint64_t page = first; page <= end;) {
+    const std::uint64_t in_byte = std::min<std::uint64_t>(8 - page % 8, end - page + 1);
+    const auto mask = static_cast<std::uint8_t>(((1U << in_byte) - 1U) << (page % 8));
+    auto& byte = reinterpret_cast<std::uint8_t&>(bitmap_[page / 8]);
+    // The common case writes nothing: the front end reads the log much less often than we write a page.
+    const std::atomic_ref<std::uint8_t> shared{byte};
+    if ((shared.load(std::memory_order_relaxed) & mask) != mask)
+      shared.fetch_or(mask, std::memory_order_release);
+    page += in_byte;
+  }
+  return last < pages;
+}
+
+}  // namespace cordon::vhost
