@@ -127,7 +127,7 @@ other() { setpriv --reuid=65534 --regid=65534 --clear-groups "$CORDON" ctl --soc
 if [ "$CORDON_CALLER" = 0 ]; then
   expect "another user is not permitted" status_is 2 other
   chmod 755 /run/cordon && chmod 666 $SOCKET
-  expect "not even where the file's mode would let him" says "only the user" other
+  expect "not even where the file's mode would let him" says "another user" other
   chmod 700 /run/cordon && chmod 600 $SOCKET
 else
   say "note: another user needs root to try"
