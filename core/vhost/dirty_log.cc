@@ -17,9 +17,9 @@ bool DirtyLog::mark(GuestAddress address, std::uint64_t length) {
   for (std::uint64_t page = first; page <= end;) {
     const std::uint64_t in_byte = std::min<std::uint64_t>(8 - page % 8, end - page + 1);
     const auto mask = static_cast<std::uint8_t>(((1U << in_byte) - 1U) << (page % 8));
-    auto& byte = reinterpret_cast<std::uint8_t&>(bitmap_[page / 8]);
     // The common case writes nothing: the front end reads the log much less often than we write a page.
-    const std::atomic_ref<std::uint8_t> shared{byte};
+    const std::atomic_ref<std::uint8_t> shared{
+        *static_cast<std::uint8_t*>(static_cast<void*>(&bitmap_[page / 8]))};
     if ((shared.load(std::memory_order_relaxed) & mask) != mask)
       shared.fetch_or(mask, std::memory_order_release);
     page += in_byte;
