@@ -42,6 +42,10 @@ class FaultLink final : public Link {
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
   void flush() override;
   void trim() override { inner_.trim(); }
+  [[nodiscard]] bool before_wait(bool may_sleep) override { return inner_.before_wait(may_sleep); }
+  [[nodiscard]] bool pending() const override { return inner_.pending(); }
+  [[nodiscard]] bool before_sleep() override { return inner_.before_sleep(); }
+  [[nodiscard]] bool tells_room() const override { return inner_.tells_room(); }
   [[nodiscard]] const FaultStats& stats() const { return stats_; }
 
  private:

@@ -67,6 +67,14 @@ class Link {
   // Nothing happened for a while: buffers may be given back to the kernel. Invalidates received frames.
   virtual void trim() {}
 
+  // --- only of a link whose input is looked at rather than told of while there is much of it
+  // There is input that no descriptor tells of; asked while the worker spins.
+  [[nodiscard]] virtual bool pending() const { return false; }
+  // The last word before a sleep: from here on descriptors tell. True: there is input already, do not sleep.
+  [[nodiscard]] virtual bool before_sleep() { return false; }
+  // After kAgain input is reported as soon as there is room, so that nobody needs to try again by the clock.
+  [[nodiscard]] virtual bool tells_room() const { return false; }
+
   // --- only of a link with two queues. What the guest answers to frames that were sent as `bulk` comes by
   // the second one, so that it does not stand before everybody else's. Level-triggered; -1: none.
   [[nodiscard]] virtual int bulk_fd() const { return -1; }

@@ -23,10 +23,9 @@
 
 namespace cordon::link {
 
-// <linux/if_tun.h> and <linux/virtio_net.h> of Linux 6.2; older headers lack them.
+// <linux/if_tun.h> of Linux 6.2; older headers lack them.
 inline constexpr unsigned kTunFUso4 = 0x20;
 inline constexpr unsigned kTunFUso6 = 0x40;
-inline constexpr std::uint8_t kVirtioGsoUdpL4 = 5;
 
 struct TapStats {
   std::uint64_t bad_offload = 0;  // vnet header outside the frame or contradictory
