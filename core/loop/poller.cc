@@ -39,17 +39,6 @@ std::span<const epoll_event> Poller::look(int timeout_ms) {
   return std::span<const epoll_event>(events_).first(static_cast<std::size_t>(std::max(n, 0)));
 }
 
-std::span<const epoll_event> Poller::spin(base::Duration timeout) {
-  if (timeout <= base::Duration::zero()) return look(0);
-  began_ = base::monotonic_now();
-  if (!busy()) return {};
-  const base::Duration longest = std::min(window_, timeout);
-  do {
-    if (const auto found = look(0); !found.empty()) return found;
-  } while (base::monotonic_now() - began_ < longest);
-  return {};
-}
-
 std::span<const epoll_event> Poller::sleep(base::Duration timeout) {
   const auto found = look(to_milliseconds(timeout));
   if (base::monotonic_now() - began_ <= longest_)

@@ -10,6 +10,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -53,7 +54,21 @@ class Poller {
     return found.empty() && timeout > base::Duration::zero() ? sleep(timeout) : found;
   }
   // The two halves of wait(), for who has something to do before it sleeps.
-  [[nodiscard]] std::span<const epoll_event> spin(base::Duration timeout);
+  // Spinning ends, too, when `found` says so: input that no fd tells of.
+  template <class Found>
+  [[nodiscard]] std::span<const epoll_event> spin(base::Duration timeout, Found found) {
+    if (timeout <= base::Duration::zero()) return look(0);
+    began_ = base::monotonic_now();
+    if (!busy()) return {};
+    const base::Duration longest = std::min(window_, timeout);
+    do {
+      if (const auto events = look(0); !events.empty() || found()) return events;
+    } while (base::monotonic_now() - began_ < longest);
+    return {};
+  }
+  [[nodiscard]] std::span<const epoll_event> spin(base::Duration timeout) {
+    return spin(timeout, [] { return false; });
+  }
   [[nodiscard]] std::span<const epoll_event> sleep(base::Duration timeout);
   // Traffic is so dense that the next spin will probably find some.
   [[nodiscard]] bool busy() const { return window_ > base::Duration::zero(); }

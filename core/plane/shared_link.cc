@@ -64,10 +64,11 @@ SharedLink::SharedLink(link::Link& queue, WorkerGroup& group, std::uint32_t self
 }
 
 bool SharedLink::before_wait(bool may_sleep) {
+  const bool input = queue_.before_wait(may_sleep);
   if (may_sleep) group_.bell(self_).sleep();
   for (std::uint32_t from = 0; from < group_.size(); ++from)
     if (from != self_ && !group_.ring(from, self_).empty()) return true;
-  return may_sleep && group_.stopped();
+  return input || (may_sleep && group_.stopped());
 }
 
 std::size_t SharedLink::receive(std::span<link::Frame> frames) {

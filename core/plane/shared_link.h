@@ -76,6 +76,9 @@ class SharedLink final : public link::Link {
   [[nodiscard]] int wake_fd() const override { return group_.bell(self_).poll_fd(); }
   [[nodiscard]] bool before_wait(bool may_sleep) override;
   void after_wait() override { group_.bell(self_).awake(); }
+  [[nodiscard]] bool pending() const override { return queue_.pending(); }
+  [[nodiscard]] bool before_sleep() override { return queue_.before_sleep(); }
+  [[nodiscard]] bool tells_room() const override { return queue_.tells_room(); }
   [[nodiscard]] int bulk_fd() const override { return queue_.bulk_fd(); }
   [[nodiscard]] std::size_t receive(std::span<link::Frame> frames) override;
   [[nodiscard]] std::size_t receive_bulk(std::span<link::Frame> frames) override;

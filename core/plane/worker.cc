@@ -62,7 +62,7 @@ class Worker::Core {
     PollHandler* handler = nullptr;
   };
   [[nodiscard]] base::Duration patience(base::Duration max_wait) const;
-  std::span<const epoll_event> look(base::Duration wait);
+  std::span<const epoll_event> look(base::Duration wait, bool& input);
   void dispatch(const epoll_event& event);
   void on_link(std::uint32_t events, std::uint32_t queue);
   void on_flow(loop::Token token, std::uint32_t events);
@@ -94,14 +94,15 @@ void Worker::Core::run_once(base::Duration max_wait) {
   ingress_.on_timer();
   tcp_.transmit_dirty();
   const base::Duration wait = patience(max_wait);
-  const bool passed_on = context_.link.before_wait(wait > base::Duration::zero());
-  const auto events = look(passed_on ? base::Duration::zero() : wait);
+  // Of the link, and no event tells of it.
+  bool input = context_.link.before_wait(wait > base::Duration::zero()) || context_.link.pending();
+  const auto events = look(input ? base::Duration::zero() : wait, input);
   context_.link.after_wait();
   const base::Instant woken = clock_.now();
   if (events.empty() && trim_due_ && woken - context_.now >= kTrimAfter) trim();
   context_.now = woken;
   if (context_.closes_overdue()) context_.tell_closes();
-  trim_due_ = trim_due_ || !events.empty();
+  trim_due_ = trim_due_ || input || !events.empty();
   const std::uint32_t waiting = context_.ready.size();
   std::optional<std::uint32_t> bulk;
   for (const epoll_event& event : events) {
@@ -110,7 +111,7 @@ void Worker::Core::run_once(base::Duration max_wait) {
     else
       dispatch(event);
   }
-  if (passed_on) on_link(0, kMainQueue);
+  if (input) on_link(0, kMainQueue);
   run_ready(waiting);
   tcp_.transmit_dirty();
   if (bulk) on_link(*bulk, kBulkQueue);
@@ -118,11 +119,16 @@ void Worker::Core::run_once(base::Duration max_wait) {
   context_.link.flush();
 }
 
-std::span<const epoll_event> Worker::Core::look(base::Duration wait) {
-  const auto events = context_.poller.spin(wait);
+std::span<const epoll_event> Worker::Core::look(base::Duration wait, bool& input) {
+  link::Link& link = context_.link;
+  const auto events = context_.poller.spin(wait, [&link] { return link.pending(); });
   if (!events.empty() || wait <= base::Duration::zero()) return events;
-  context_.tell_closes();
-  return context_.poller.sleep(wait);
+  input = link.pending();
+  if (!input) {
+    context_.tell_closes();
+    input = link.before_sleep();
+  }
+  return input ? events : context_.poller.sleep(wait);
 }
 
 base::Duration Worker::Core::patience(base::Duration max_wait) const {
@@ -131,7 +137,7 @@ base::Duration Worker::Core::patience(base::Duration max_wait) const {
   const base::Instant due = std::min(context_.timers.next_deadline(), ingress_.next_deadline());
   if (due != base::Instant::never())
     wait = std::min(wait, std::max(due - context_.now, base::Duration::zero()));
-  if (context_.link_blocked) wait = std::min(wait, kRetryLink);
+  if (context_.link_blocked && !context_.link.tells_room()) wait = std::min(wait, kRetryLink);
   if (trim_due_) wait = std::min(wait, kTrimAfter);
   return wait;
 }
