@@ -17,11 +17,10 @@ bool DirtyLog::mark(GuestAddress address, std::uint64_t length) {
   for (std::uint64_t page = first; page <= end;) {
     const std::uint64_t in_byte = std::min<std::uint64_t>(8 - page % 8, end - page + 1);
     const auto mask = static_cast<std::uint8_t>(((1U << in_byte) - 1U) << (page % 8));
-    // The common case writes nothing: the front end reads the log much less often than we write a page.
-    const std::atomic_ref<std::uint8_t> shared{
-        *static_cast<std::uint8_t*>(static_cast<void*>(&bitmap_[page / 8]))};
-    if ((shared.load(std::memory_order_relaxed) & mask) != mask)
-      shared.fetch_or(mask, std::memory_order_release);
+    auto& byte = *static_cast<std::uint8_t*>(static_cast<void*>(&bitmap_[page / 8]));
+    // Always, although most bits are set already: the front end clears a bit and then reads the page, so our
+    // bytes must be there before we look at the bit.
+    std::atomic_ref<std::uint8_t>{byte}.fetch_or(mask, std::memory_order_seq_cst);
     page += in_byte;
   }
   return last < pages;
