@@ -43,6 +43,7 @@ class FaultLink final : public Link {
   void flush() override;
   void trim() override { inner_.trim(); }
   [[nodiscard]] bool before_wait(bool may_sleep) override { return inner_.before_wait(may_sleep); }
+  void after_wait() override { inner_.after_wait(); }
   [[nodiscard]] bool pending() const override { return inner_.pending(); }
   [[nodiscard]] bool before_sleep() override { return inner_.before_sleep(); }
   [[nodiscard]] bool tells_room() const override { return inner_.tells_room(); }

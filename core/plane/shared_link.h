@@ -75,7 +75,10 @@ class SharedLink final : public link::Link {
   [[nodiscard]] int poll_fd() const override { return queue_.poll_fd(); }
   [[nodiscard]] int wake_fd() const override { return group_.bell(self_).poll_fd(); }
   [[nodiscard]] bool before_wait(bool may_sleep) override;
-  void after_wait() override { group_.bell(self_).awake(); }
+  void after_wait() override {
+    group_.bell(self_).awake();
+    queue_.after_wait();
+  }
   [[nodiscard]] bool pending() const override { return queue_.pending(); }
   [[nodiscard]] bool before_sleep() override { return queue_.before_sleep(); }
   [[nodiscard]] bool tells_room() const override { return queue_.tells_room(); }

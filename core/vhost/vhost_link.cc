@@ -1,6 +1,7 @@
 #include "core/vhost/vhost_link.h"
 
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,12 @@ constexpr std::size_t kBatchBytes = std::size_t{384} << 10U;
 // Chains after which the guest sees them, so that it works while we go on.
 constexpr std::uint16_t kPublish = 16;
 
+// Full is as good as told; anything else is the front end's loss.
+void notify(int event) {
+  const std::uint64_t one = 1;
+  static_cast<void>(!::write(event, &one, sizeof one));
+}
+
 // Gathers a chain's first `size` bytes.
 void copy_in(std::byte* to, std::span<const Segment> segments, std::size_t size) {
   for (const Segment& segment : segments) {
@@ -33,8 +40,14 @@ void copy_in(std::byte* to, std::span<const Segment> segments, std::size_t size)
 
 }  // namespace
 
-VhostLink::VhostLink() : kicks_(::epoll_create1(EPOLL_CLOEXEC)), buffers_(kBuffers * kBufferSize) {
-  if (!kicks_) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+VhostLink::VhostLink(PauseSeat* seat)
+    : seat_(seat),
+      kicks_(::epoll_create1(EPOLL_CLOEXEC)),
+      changed_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      buffers_(kBuffers * kBufferSize) {
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {}};
+  if (!kicks_ || !changed_ || ::epoll_ctl(kicks_.get(), EPOLL_CTL_ADD, changed_.get(), &event) != 0)
+    throw std::system_error(errno, std::generic_category(), "eventfd and epoll of a queue pair");
 }
 
 link::Capabilities VhostLink::capabilities() const { return capabilities_of(features_); }
@@ -59,6 +72,7 @@ void VhostLink::apply(const PairState& state) {
   if (state.receive.ring) receive_.start(*state.receive.ring, features_, *state.memory, log_);
   if (state.transmit.ring) transmit_.start(*state.transmit.ring, features_, *state.memory, log_);
   watch(state);
+  notify(changed_.get());
 }
 
 // A kick that cannot be watched (a file) or stands for both queues costs the guest only its own wake-ups.
@@ -101,7 +115,18 @@ bool VhostLink::before_sleep() {
   kicked_ = true;
   bool more = transmit_.running() && transmit_.arm_kicks();
   if (blocked_ && receive_.running()) more = receive_.arm_kicks() || more;
+  if (!more && seat_ != nullptr) {
+    seat_->leave();
+    outside_ = true;
+  }
   return more;
+}
+
+void VhostLink::after_wait() {
+  if (seat_ == nullptr) return;
+  if (!outside_) seat_->leave();
+  outside_ = false;
+  seat_->enter();
 }
 
 // --- from the guest
@@ -111,7 +136,7 @@ std::size_t VhostLink::receive(std::span<link::Frame> frames) {
   std::size_t n = 0;
   if (kicked_) {
     // Else the worker would hear of the same kick again.
-    std::array<epoll_event, 2> events;
+    std::array<epoll_event, 3> events;
     static_cast<void>(::epoll_wait(kicks_.get(), events.data(), static_cast<int>(events.size()), 0));
     kicked_ = false;
     if (transmit_.running()) transmit_.suppress_kicks();
@@ -263,9 +288,7 @@ void VhostLink::call(Ring& ring, int fd) {
   ring.publish();
   if (!ring.wants_call() || fd < 0) return;
   ++stats_.calls;
-  const std::uint64_t one = 1;
-  // Full is as good as called; anything else is the front end's loss.
-  static_cast<void>(!::write(fd, &one, sizeof one));
+  notify(fd);
 }
 
 void VhostLink::flush() {

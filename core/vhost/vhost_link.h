@@ -12,6 +12,9 @@
 // and looks once more, so that nothing that was added in between waits. Of the receive queue kicks are wanted
 // only while a frame waits for buffers: a guest that posts none costs nothing.
 //
+// The rings are touched by the worker's thread alone, and by apply() while the worker is paused: it steps out
+// of its seat for each sleep, and once in every turn. apply() wakes it.
+//
 // A guest that is not there (rings stopped, VM paused) is a full link. After the first violation the link is
 // dead and takes and gives nothing.
 #pragma once
@@ -26,6 +29,7 @@
 #include "core/link/link.h"
 #include "core/vhost/data_path.h"
 #include "core/vhost/net_header.h"
+#include "core/vhost/pause.h"
 #include "core/vhost/ring.h"
 
 namespace cordon::vhost {
@@ -44,8 +48,9 @@ struct VhostStats {
 
 class VhostLink final : public link::Link, public DataPath {
  public:
-  // May throw std::bad_alloc, std::system_error.
-  VhostLink();
+  // `seat`: nullptr for the worker that serves the protocol, too. May throw std::bad_alloc,
+  // std::system_error.
+  explicit VhostLink(PauseSeat* seat = nullptr);
 
   [[nodiscard]] link::Capabilities capabilities() const override;
   [[nodiscard]] int poll_fd() const override { return kicks_.get(); }
@@ -54,6 +59,7 @@ class VhostLink final : public link::Link, public DataPath {
   void flush() override;
   void trim() override;
   [[nodiscard]] bool before_wait(bool may_sleep) override;
+  void after_wait() override;
   [[nodiscard]] bool pending() const override;
   [[nodiscard]] bool before_sleep() override;
   [[nodiscard]] bool tells_room() const override { return true; }
@@ -88,7 +94,10 @@ class VhostLink final : public link::Link, public DataPath {
   [[nodiscard]] Gathered gather(std::size_t bytes, std::size_t& chains);
   void fill(std::size_t chains, NetHeader header, std::span<const iovec> parts);
 
-  base::Fd kicks_;  // epoll
+  PauseSeat* seat_;
+  bool outside_ = false;
+  base::Fd kicks_;    // epoll
+  base::Fd changed_;  // in it: wakes the worker
   std::array<int, 2> watched_{-1, -1};
   int receive_call_ = -1;
   int transmit_call_ = -1;

@@ -134,6 +134,7 @@ TEST_CASE("vhost link: a guest without buffers is a full link, and tells when it
   for (const bool event_index : {false, true}) {
     CAPTURE(event_index);
     Pair pair{with(event_index, true)};
+    CHECK(pair.receive_frames() == 0);
     CHECK_FALSE(pair.link.before_sleep());
     pair.post(1, 100);
     CHECK_FALSE(pair.receive.wants_kick());  // nobody waits
@@ -260,6 +261,8 @@ TEST_CASE("vhost link: a guest that is not there is a full link without kicks") 
   pair.state.receive.ring.reset();
   pair.state.transmit.ring.reset();
   pair.apply();
+  CHECK(readable(pair.link.poll_fd()));  // the worker is to look at the change
+  CHECK(pair.receive_frames() == 0);
   pair.put_frame({}, some_frame(60));
   pair.kick(true);
   pair.kick(false);
@@ -336,12 +339,14 @@ TEST_CASE("vhost link: both queues may share a kick") {
   Pair pair;
   pair.state.receive.kick = pair.state.transmit.kick;
   pair.apply();
+  CHECK(pair.receive_frames() == 0);
   CHECK_FALSE(pair.link.before_sleep());
   pair.kick(true);
   CHECK(readable(pair.link.poll_fd()));
   pair.state.receive.ring.reset();
   pair.state.transmit.ring.reset();
   pair.apply();
+  CHECK(pair.receive_frames() == 0);
   pair.kick(true);
   CHECK_FALSE(readable(pair.link.poll_fd()));
 }
