@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <cstdlib>
 
@@ -25,12 +26,12 @@ std::atomic<bool> lost{false};
 // Only what a handler may call: two atomics and mmap(2). errno is the interrupted code's.
 void on_sigbus(int, siginfo_t* info, void*) {
   const int saved = errno;
-  const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+  const auto address = std::bit_cast<std::uintptr_t>(info->si_addr);
   for (const Watched& entry : watched) {
     const std::uintptr_t start = entry.start.load();
     const std::size_t size = entry.size.load();
     if (start == 0 || address < start || address - start >= size) continue;
-    void* const zeros = ::mmap(reinterpret_cast<void*>(start), size, PROT_READ | PROT_WRITE,
+    void* const zeros = ::mmap(std::bit_cast<void*>(start), size, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
     if (zeros == MAP_FAILED) break;
     lost.store(true);
@@ -55,7 +56,7 @@ bool watch(std::span<std::byte> mapping) {
   for (Watched& entry : watched) {
     if (entry.start.load() != 0) continue;
     entry.size.store(mapping.size());
-    entry.start.store(reinterpret_cast<std::uintptr_t>(mapping.data()));
+    entry.start.store(std::bit_cast<std::uintptr_t>(mapping.data()));
     return true;
   }
   return false;
@@ -63,7 +64,7 @@ bool watch(std::span<std::byte> mapping) {
 
 void forget(std::span<std::byte> mapping) {
   for (Watched& entry : watched)
-    if (entry.start.load() == reinterpret_cast<std::uintptr_t>(mapping.data())) entry.start.store(0);
+    if (entry.start.load() == std::bit_cast<std::uintptr_t>(mapping.data())) entry.start.store(0);
 }
 
 bool memory_lost() { return lost.load(std::memory_order_relaxed); }
