@@ -1,6 +1,6 @@
 // The link to the guest: frames in and out, with the offload metadata of a virtio-net header.
-// Implementations: TapLink (namespace guests); a fake in tests, with faults (drop, duplicate, reorder) by a
-// seeded generator.
+// Implementations: TapLink (namespace guests), StreamLink (a VM's stream socket); a fake in tests, with
+// faults (drop, duplicate, reorder) by a seeded generator.
 //
 // Offload contract, both directions (virtio 1.2 section 5.1.6): `needs_checksum` means the L4 checksum field
 // holds only the pseudo-header sum and must be completed over [checksum_start, end) at
@@ -74,6 +74,8 @@ class Link {
   [[nodiscard]] virtual bool before_sleep() { return false; }
   // After kAgain input is reported as soon as there is room, so that nobody needs to try again by the clock.
   [[nodiscard]] virtual bool tells_room() const { return false; }
+  // What poll_fd() is to be polled for beside input: room for what flush() could not send. Each turn flushes.
+  [[nodiscard]] virtual std::uint32_t waits_for() const { return 0; }
 
   // --- only of a link with two queues. What the guest answers to frames that were sent as `bulk` comes by
   // the second one, so that it does not stand before everybody else's. Level-triggered; -1: none.

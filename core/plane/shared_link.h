@@ -82,6 +82,7 @@ class SharedLink final : public link::Link {
   [[nodiscard]] bool pending() const override { return queue_.pending(); }
   [[nodiscard]] bool before_sleep() override { return queue_.before_sleep(); }
   [[nodiscard]] bool tells_room() const override { return queue_.tells_room(); }
+  [[nodiscard]] std::uint32_t waits_for() const override { return queue_.waits_for(); }
   [[nodiscard]] int bulk_fd() const override { return queue_.bulk_fd(); }
   [[nodiscard]] std::size_t receive(std::span<link::Frame> frames) override;
   [[nodiscard]] std::size_t receive_bulk(std::span<link::Frame> frames) override;

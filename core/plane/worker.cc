@@ -62,6 +62,7 @@ class Worker::Core {
     PollHandler* handler = nullptr;
   };
   [[nodiscard]] base::Duration patience(base::Duration max_wait) const;
+  void watch_link();
   std::span<const epoll_event> look(base::Duration wait, bool& input);
   void dispatch(const epoll_event& event);
   void on_link(std::uint32_t events, std::uint32_t queue);
@@ -84,6 +85,7 @@ class Worker::Core {
   Ingress ingress_;
   std::array<link::Frame, kFrames> frames_{};
   std::array<Source, 8> sources_{};
+  std::uint32_t link_events_ = kLinkEvents;
   bool trim_due_ = false;
 };
 
@@ -93,6 +95,8 @@ void Worker::Core::run_once(base::Duration max_wait) {
   context_.timers.fire_until(context_.now, [this](std::uint32_t slot) { on_timer(slot); });
   ingress_.on_timer();
   tcp_.transmit_dirty();
+  context_.link.flush();
+  watch_link();
   const base::Duration wait = patience(max_wait);
   // Of the link, and no event tells of it.
   bool input = context_.link.before_wait(wait > base::Duration::zero()) || context_.link.pending();
@@ -117,6 +121,14 @@ void Worker::Core::run_once(base::Duration max_wait) {
   if (bulk) on_link(*bulk, kBulkQueue);
   context_.table.end_turn();
   context_.link.flush();
+}
+
+// Room in a full link is an event like others: a guest that has been stopped wakes nobody.
+void Worker::Core::watch_link() {
+  const std::uint32_t events = kLinkEvents | context_.link.waits_for();
+  if (events == link_events_) return;
+  link_events_ = events;
+  CORDON_CHECK(context_.poller.modify(context_.link.poll_fd(), events, {loop::Token::Kind::kLink}));
 }
 
 std::span<const epoll_event> Worker::Core::look(base::Duration wait, bool& input) {
