@@ -75,6 +75,8 @@ struct Table {
 // In a sanitizer build each list ends with the table "sanitizer runtime", which weakens it; the report says
 // so.
 [[nodiscard]] std::span<const Table> translator_profile();
+// Of a translator that maps a virtual machine's memory (vhost-user), and of no other.
+[[nodiscard]] std::span<const Table> memory_translator_profile();
 [[nodiscard]] std::span<const Table> broker_profile();
 [[nodiscard]] std::span<const Table> reader_profile();
 // What ASan, UBSan and TSan runtimes call (empty table in ordinary builds).

@@ -212,7 +212,8 @@ base::Result<IsolationReport> lock_broker(const LockOptions& options) {
   return lock(Role::kBroker, broker_profile(), options);
 }
 base::Result<IsolationReport> lock_translator(const LockOptions& options) {
-  return lock(Role::kTranslator, translator_profile(), options);
+  return lock(Role::kTranslator, options.maps_memory ? memory_translator_profile() : translator_profile(),
+              options);
 }
 base::Result<IsolationReport> lock_policy_reader(const LockOptions& options) {
   return lock(Role::kPolicyReader, reader_profile(), options);

@@ -62,6 +62,7 @@ struct LockOptions {
   unsigned max_fds = 1024;    // RLIMIT_NOFILE from here on, bounded by the hard limit
   bool print_report = false;  // on stderr, just before the filter
   bool strict = false;        // fail when a layer of this kernel could not be had
+  bool maps_memory = false;   // of the translator: memory_translator_profile()
   // Starts the threads that share the process. Called when every privilege is gone, because credentials,
   // no_new_privs and Landlock belong to a thread and a new one inherits them; the filter, installed last,
   // covers all of them. Each calls `lock_thread` first and must not touch guest bytes before the lock is

@@ -70,7 +70,30 @@ constexpr Row kEnd[] = {
     {SYS_gettid, "abort()"},         {SYS_tgkill, "abort()", {arg_own_pid(0), arg_is(2, SIGABRT)}},
 };
 
+// With a vhost-user front end, which may come with its memory, take it away, and give other memory, at any
+// time. None of it can be made executable, and a new mapping never takes the place of an old one except as
+// zeros.
+constexpr Row kGuestMemory[] = {
+    {SYS_fcntl, "is it memory of the kernel's", {arg_is(1, F_GET_SEALS)}},
+    {SYS_fstat, "how long it is; is it an eventfd"},
+    {SYS_mmap,
+     "the guest's memory and its log",
+     {arg_is(2, PROT_READ | PROT_WRITE), arg_is(3, MAP_SHARED | MAP_NORESERVE)}},
+    {SYS_mmap,
+     "zeros where the guest's memory has gone (SIGBUS)",
+     {arg_is(2, PROT_READ | PROT_WRITE), arg_is(3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE)}},
+    {SYS_madvise, "none of it in a core file", {arg_is(2, MADV_DONTDUMP)}},
+    {SYS_munmap, "memory that was taken back"},
+};
+
 }  // namespace
+
+std::span<const Table> memory_translator_profile() {
+  static const std::array tables{Table{"data", kData}, Table{"options", kOptions},
+                                 Table{"loop", kLoop}, Table{"guest memory", kGuestMemory},
+                                 Table{"end", kEnd},   sanitizer_table()};
+  return tables;
+}
 
 std::span<const Table> translator_profile() {
   static const std::array tables{Table{"data", kData}, Table{"options", kOptions}, Table{"loop", kLoop},

@@ -223,6 +223,42 @@ constexpr Case kBrokerCases[] = {
     {"i386", {3, {}, AUDIT_ARCH_I386}, kKill},
 };
 
+// What a translator may do on top when it maps a virtual machine's memory.
+constexpr Case kMemoryCases[] = {
+    {"F_GET_SEALS", {SYS_fcntl, {7, F_GET_SEALS}}, kAllow},
+    {"fstat", {SYS_fstat, {7}}, kAllow},
+    {"shared memory",
+     {SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, 7, 0}},
+     kAllow},
+    {"zeros in its place",
+     {SYS_mmap,
+      {4096, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE}},
+     kAllow},
+    {"MADV_DONTDUMP", {SYS_madvise, {4096, 4096, MADV_DONTDUMP}}, kAllow},
+    {"munmap", {SYS_munmap, {4096, 4096}}, kAllow},
+};
+constexpr Case kNeverMemory[] = {
+    {"executable shared memory",
+     {SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, 7, 0}},
+     kKill},
+    {"a file at a chosen place",
+     {SYS_mmap, {4096, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, 7, 0}},
+     kKill},
+    {"a private file",
+     {SYS_mmap, {0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, 7, 0}},
+     kKill},
+    {"F_ADD_SEALS", {SYS_fcntl, {7, F_ADD_SEALS, 1}}, kKill},
+    {"newfstatat", {SYS_newfstatat, {7, 1, 1, AT_EMPTY_PATH}}, kKill},
+    {"mprotect", {SYS_mprotect, {4096, 4096, PROT_READ | PROT_EXEC}}, kKill},
+    {"mremap", {SYS_mremap, {4096, 4096, 8192, MREMAP_MAYMOVE}}, kKill},
+    {"ftruncate", {SYS_ftruncate, {7, 0}}, kKill},
+    {"sendmsg", {SYS_sendmsg, {4}}, kKill},
+    {"memfd_create", {SYS_memfd_create, {0}}, kKill},
+    {"futex", {SYS_futex, {0}}, kKill},
+    {"userfaultfd", {SYS_userfaultfd, {0}}, kKill},
+    {"rt_sigaction", {SYS_rt_sigaction, {SIGBUS}}, kKill},
+};
+
 void check(std::span<const Table> profile, std::span<const Case> cases) {
   const Bpf program = compile(bare(profile));
   for (const Case& row : cases) {
@@ -238,13 +274,25 @@ void check(std::span<const Table> profile, std::span<const Case> cases) {
 TEST_CASE("filter: what the translator's program says to each call") {
   check(translator_profile(), kTranslatorCases);
 }
+TEST_CASE("filter: only a translator that maps a guest's memory may map, and no more than that") {
+  check(memory_translator_profile(), kTranslatorCases);
+  check(memory_translator_profile(), kMemoryCases);
+  check(memory_translator_profile(), kNeverMemory);
+  check(translator_profile(), kNeverMemory);
+  const Bpf without = compile(bare(translator_profile()));
+  for (const Case& row : kMemoryCases) {
+    CAPTURE(row.name);
+    CHECK(test::interpret(without, row.call) == kKill);
+  }
+}
 TEST_CASE("filter: what the policy reader's program says to each call") {
   check(reader_profile(), kReaderCases);
 }
 TEST_CASE("filter: what the broker's program says to each call") { check(broker_profile(), kBrokerCases); }
 
 TEST_CASE("filter: a call without a row is killed whatever its number") {
-  for (const auto profile : {translator_profile(), broker_profile(), reader_profile()}) {
+  for (const auto profile :
+       {translator_profile(), memory_translator_profile(), broker_profile(), reader_profile()}) {
     const Bpf program = compile(bare(profile));
     std::set<long> rows;
     for (const auto& table : bare(profile))
@@ -258,7 +306,8 @@ TEST_CASE("filter: a call without a row is killed whatever its number") {
 }
 
 TEST_CASE("filter: every row of a profile can be reached") {
-  for (const auto profile : {translator_profile(), broker_profile(), reader_profile()}) {
+  for (const auto profile :
+       {translator_profile(), memory_translator_profile(), broker_profile(), reader_profile()}) {
     const Bpf program = compile(bare(profile));
     for (const auto& table : bare(profile))
       for (const auto& row : table.rows) {
@@ -286,6 +335,7 @@ TEST_CASE("filter: a failing row gives its errno") {
 
 TEST_CASE("filter: the programs stay far below the kernel's 4,096 instructions") {
   CHECK(compile(translator_profile()).size() < 1024);
+  CHECK(compile(memory_translator_profile()).size() < 1024);
   CHECK(compile(broker_profile()).size() < 1024);
   CHECK(compile(reader_profile()).size() < 256);
 }
