@@ -47,6 +47,7 @@ class FaultLink final : public Link {
   [[nodiscard]] bool pending() const override { return inner_.pending(); }
   [[nodiscard]] bool before_sleep() override { return inner_.before_sleep(); }
   [[nodiscard]] bool tells_room() const override { return inner_.tells_room(); }
+  [[nodiscard]] bool serves_guest() const override { return inner_.serves_guest(); }
   [[nodiscard]] std::uint32_t waits_for() const override { return inner_.waits_for(); }
   [[nodiscard]] const FaultStats& stats() const { return stats_; }
 

@@ -74,6 +74,9 @@ class Link {
   [[nodiscard]] virtual bool before_sleep() { return false; }
   // After kAgain input is reported as soon as there is room, so that nobody needs to try again by the clock.
   [[nodiscard]] virtual bool tells_room() const { return false; }
+  // --- only of a queue that the guest may leave unused although it uses others (a virtqueue pair)
+  // False: what is sent here goes nowhere, now; another queue of the same guest has to take it.
+  [[nodiscard]] virtual bool serves_guest() const { return true; }
   // What poll_fd() is to be polled for beside input: room for what flush() could not send. Each turn flushes.
   [[nodiscard]] virtual std::uint32_t waits_for() const { return 0; }
 

@@ -23,7 +23,7 @@ namespace cordon::plane {
 
 class HandoverRing {
  public:
-  enum class Kind : std::uint16_t { kFrame, kInbound };
+  enum class Kind : std::uint16_t { kFrame, kInbound, kToGuest };
   struct Record {
     Kind kind = Kind::kFrame;
     link::Offload offload;

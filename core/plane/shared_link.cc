@@ -60,14 +60,14 @@ void WorkerGroup::stop() {
 
 SharedLink::SharedLink(link::Link& queue, WorkerGroup& group, std::uint32_t self)
     : queue_(queue), group_(group), self_(self) {
-  CORDON_CHECK(self < group.size() && group.size() <= 32);
+  CORDON_CHECK(self < group.size() && group.size() <= kMostWorkers);
 }
 
 bool SharedLink::before_wait(bool may_sleep) {
   const bool input = queue_.before_wait(may_sleep);
   if (may_sleep) group_.bell(self_).sleep();
   for (std::uint32_t from = 0; from < group_.size(); ++from)
-    if (from != self_ && !group_.ring(from, self_).empty()) return true;
+    if (from != self_ && !stalled_[from] && !group_.ring(from, self_).empty()) return true;
   return input || (may_sleep && group_.stopped());
 }
 
@@ -100,20 +100,47 @@ std::size_t SharedLink::take_passed(std::span<link::Frame> frames) {
   const std::uint32_t workers = group_.size();
   for (std::uint32_t i = 0; i < workers; ++i) {
     const std::uint32_t from = (next_ring_ + i) % workers;
-    if (from == self_) continue;
-    HandoverRing& ring = group_.ring(from, self_);
-    ring.release();
-    while (n < frames.size()) {
-      const auto record = ring.next();
-      if (!record) break;
-      if (record->kind == HandoverRing::Kind::kInbound)
-        take_inbound(record->bytes);
-      else
-        frames[n++] = {record->bytes, record->offload};
-    }
+    if (from != self_) n += take_ring(from, frames.subspan(n));
   }
   next_ring_ = (next_ring_ + 1) % workers;
   return n;
+}
+
+std::size_t SharedLink::take_ring(std::uint32_t from, std::span<link::Frame> frames) {
+  if (stalled_[from] && !give_guest(*stalled_[from])) return 0;
+  stalled_[from].reset();
+  HandoverRing& ring = group_.ring(from, self_);
+  ring.release();
+  std::size_t n = 0;
+  while (n < frames.size()) {
+    const auto record = ring.next();
+    if (!record) break;
+    switch (record->kind) {
+      case HandoverRing::Kind::kFrame: frames[n++] = {record->bytes, record->offload}; break;
+      case HandoverRing::Kind::kInbound: take_inbound(record->bytes); break;
+      case HandoverRing::Kind::kToGuest:
+        if (give_guest(*record)) break;
+        stalled_[from] = record;
+        return n;
+    }
+  }
+  return n;
+}
+
+// A frame of theirs that the link refuses is lost on the wire, as one of ours would be.
+bool SharedLink::give_guest(const HandoverRing::Record& record) {
+  const iovec part{const_cast<std::byte*>(record.bytes.data()), record.bytes.size()};  // NOLINT: iovec
+  return queue_.send(record.offload, std::span(&part, 1)) != link::SendStatus::kAgain;
+}
+
+link::SendStatus SharedLink::send_by_ring(const link::Offload& offload, std::span<const iovec> parts) {
+  std::array<base::Bytes, 80> pieces;
+  CORDON_CHECK(parts.size() <= pieces.size());
+  std::size_t n = 0;
+  for (const iovec& part : parts) pieces[n++] = base::as_bytes(part.iov_base, part.iov_len);
+  return push(kGuestWay, HandoverRing::Kind::kToGuest, offload, std::span(pieces).first(n))
+             ? link::SendStatus::kSent
+             : link::SendStatus::kAgain;
 }
 
 bool SharedLink::push(std::uint32_t owner, HandoverRing::Kind kind, const link::Offload& offload,

@@ -9,12 +9,18 @@
 // the owner sleeps and only then writes its eventfd. Both do so in the one order of sequentially consistent
 // operations, so at least one of them sees the other and no frame waits for the next event. Nothing is shared
 // but the rings, the doorbells and one flag.
+//
+// A virtual machine may use fewer queue pairs than it was given, and always uses the first. A worker whose
+// own queue is not in use sends by the rings to the first worker, which writes the frames to its queue. What
+// that one cannot take now stays in the ring, and with it all behind it, until there is room again; so a full
+// queue is felt as a full ring, and nothing is lost on the way.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/fd.h"
@@ -81,16 +87,19 @@ class SharedLink final : public link::Link {
   }
   [[nodiscard]] bool pending() const override { return queue_.pending(); }
   [[nodiscard]] bool before_sleep() override { return queue_.before_sleep(); }
-  [[nodiscard]] bool tells_room() const override { return queue_.tells_room(); }
+  [[nodiscard]] bool tells_room() const override { return !by_ring() && queue_.tells_room(); }
   [[nodiscard]] std::uint32_t waits_for() const override { return queue_.waits_for(); }
   [[nodiscard]] int bulk_fd() const override { return queue_.bulk_fd(); }
   [[nodiscard]] std::size_t receive(std::span<link::Frame> frames) override;
   [[nodiscard]] std::size_t receive_bulk(std::span<link::Frame> frames) override;
   [[nodiscard]] link::SendStatus send(const link::Offload& offload, std::span<const iovec> parts) override {
-    return queue_.send(offload, parts);
+    return by_ring() ? send_by_ring(offload, parts) : queue_.send(offload, parts);
   }
   [[nodiscard]] bool pass_on(base::Bytes ethernet_header, base::Bytes ip) override;
-  void flush() override { queue_.flush(); }
+  void flush() override {
+    if (to_ring_ != 0) ring_bells();
+    queue_.flush();
+  }
   void trim() override;
 
   // A flow from outside: to its owner. False: it is our own, or there is no room; `inbound` is as it was.
@@ -109,11 +118,21 @@ class SharedLink final : public link::Link {
   // Keeps ours of the frames, gives the others away; how many are left.
   std::size_t sort(std::span<link::Frame> frames);
   std::size_t take_passed(std::span<link::Frame> frames);
+  std::size_t take_ring(std::uint32_t from, std::span<link::Frame> frames);
+  [[nodiscard]] bool by_ring() const { return self_ != kGuestWay && !queue_.serves_guest(); }
+  [[nodiscard]] link::SendStatus send_by_ring(const link::Offload& offload, std::span<const iovec> parts);
+  // False: no room in the queue now.
+  [[nodiscard]] bool give_guest(const HandoverRing::Record& record);
   void take_inbound(base::Bytes record);
+
+  static constexpr std::uint32_t kGuestWay = 0;  // whose queue is in use when any is
+  static constexpr std::uint32_t kMostWorkers = 32;
 
   link::Link& queue_;
   WorkerGroup& group_;
   std::uint32_t self_;
+  // To the guest, and there is no room: nothing of that ring is given back.
+  std::array<std::optional<HandoverRing::Record>, kMostWorkers> stalled_{};
   std::uint32_t to_ring_ = 0;  // bit set of workers
   std::uint32_t next_ring_ = 0;
   flow::GateEvents* events_ = nullptr;

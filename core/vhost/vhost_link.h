@@ -63,6 +63,7 @@ class VhostLink final : public link::Link, public DataPath {
   [[nodiscard]] bool pending() const override;
   [[nodiscard]] bool before_sleep() override;
   [[nodiscard]] bool tells_room() const override { return true; }
+  [[nodiscard]] bool serves_guest() const override { return receive_.running(); }
 
   [[nodiscard]] std::uint16_t next_available(bool transmit) const override;
   void apply(const PairState& state) override;

@@ -54,6 +54,8 @@ struct ListLink final : link::Link {
   }
   [[nodiscard]] link::Capabilities capabilities() const override { return caps; }
   [[nodiscard]] int poll_fd() const override { return fds[0]; }
+  bool serves = true;
+  [[nodiscard]] bool serves_guest() const override { return serves; }
   // Each frame is announced by one byte in the pair, so that epoll sees it.
   void from_guest(std::vector<std::byte> bytes, link::Offload offload = {}) {
     input.push_back({std::move(bytes), offload});

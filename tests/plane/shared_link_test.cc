@@ -146,6 +146,68 @@ TEST_CASE("plane workers: what a full ring loses is counted, and the rest goes o
   CHECK(counters.get(Counter::kHandedOver) + lost_tcp + lost_other == 61);
 }
 
+TEST_CASE("plane workers: a worker whose queue the guest does not use sends by the first one's") {
+  Crew crew(2);
+  Lane& first = *crew.lanes[0];
+  Lane& second = *crew.lanes[1];
+  second.queue.serves = false;
+  std::vector<std::byte> frame(60, std::byte{7});
+  const std::array<iovec, 2> parts{iovec{frame.data(), 20}, iovec{frame.data() + 20, 40}};
+  const auto send = [&](std::uint16_t mark) {
+    return second.link.send({.gso = link::Gso::kTcp4, .gso_size = mark}, parts);
+  };
+  CHECK(send(1) == link::SendStatus::kSent);
+  CHECK(send(2) == link::SendStatus::kSent);
+  CHECK(second.queue.output.empty());
+  CHECK(first.queue.output.empty());
+  CHECK_FALSE(second.link.tells_room());
+  first.worker.run_once(0ns);
+  REQUIRE(first.queue.output.size() == 2);
+  CHECK(first.queue.output[0].bytes == frame);
+  CHECK(first.queue.output[0].offload.gso == link::Gso::kTcp4);
+  CHECK(first.queue.output[1].offload.gso_size == 2);
+
+  // No room: kept, in order, and nobody spins for it; then all of it.
+  first.queue.output.clear();
+  first.queue.refuse = 3;
+  for (std::uint16_t mark = 3; mark < 6; ++mark) CHECK(send(mark) == link::SendStatus::kSent);
+  first.worker.run_once(0ns);
+  CHECK(first.queue.output.empty());
+  CHECK_FALSE(first.link.before_wait(false));
+  std::array<link::Frame, 8> frames;
+  for (int i = 0; i < 3; ++i) CHECK(first.link.receive(frames) == 0);
+  REQUIRE(first.queue.output.size() == 3);
+  CHECK(first.queue.output[0].offload.gso_size == 3);
+  CHECK(first.queue.output[2].offload.gso_size == 5);
+
+  // In use again: its own.
+  second.queue.serves = true;
+  CHECK(send(6) == link::SendStatus::kSent);
+  CHECK(second.queue.output.size() == 1);
+}
+
+TEST_CASE("plane workers: a first queue that takes nothing fills the ring, and that is felt") {
+  Crew crew(2, 4096);
+  Lane& second = *crew.lanes[1];
+  second.queue.serves = false;
+  crew.lanes[0]->queue.refuse = 1000;
+  std::vector<std::byte> frame(500);
+  const iovec part{frame.data(), frame.size()};
+  int sent = 0;
+  for (int i = 0; i < 100; ++i) {
+    if (second.link.send({}, std::span(&part, 1)) != link::SendStatus::kSent) break;
+    ++sent;
+    crew.lanes[0]->worker.run_once(0ns);
+  }
+  CHECK(sent > 2);
+  CHECK(sent < 10);
+  crew.lanes[0]->queue.refuse = 0;
+  std::array<link::Frame, 8> frames;
+  CHECK(crew.lanes[0]->link.receive(frames) == 0);
+  CHECK(crew.lanes[0]->queue.output.size() == static_cast<std::size_t>(sent));
+  CHECK(second.link.send({}, std::span(&part, 1)) == link::SendStatus::kSent);
+}
+
 namespace {
 struct InboundList final : flow::GateEvents {
   void on_grant(flow::Grant) override {}
