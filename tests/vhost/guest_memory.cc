@@ -19,8 +19,10 @@ std::span<std::byte> map(int fd, std::size_t size) {
 
 }  // namespace
 
-GuestMemory::GuestMemory(std::size_t size, std::uint64_t start)
+GuestMemory::GuestMemory(std::size_t wanted, std::uint64_t start)
     : fd_(::memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING)), start_(start) {
+  constexpr std::size_t kPage = 4096;
+  const std::size_t size = (wanted + kPage - 1) / kPage * kPage;
   if (!fd_ || ::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0)
     throw std::system_error(errno, std::generic_category(), "memfd");
   bytes_ = map(fd_.get(), size);

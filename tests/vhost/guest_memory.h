@@ -13,8 +13,8 @@ namespace cordon::vhost_client {
 
 class GuestMemory {
  public:
-  // Throws std::system_error.
-  explicit GuestMemory(std::size_t size, std::uint64_t start = 0x4000'0000);
+  // At least so many bytes, in whole pages. Throws std::system_error.
+  explicit GuestMemory(std::size_t wanted, std::uint64_t start = 0x4000'0000);
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
   ~GuestMemory();

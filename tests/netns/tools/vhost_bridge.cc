@@ -6,7 +6,7 @@
 //
 // Makes the tap if need be and prints "ready" when the device runs. SIGUSR1: the guest reboots (rings are
 // stopped, emptied and started again). SIGUSR2: a second of kicks that nobody asked for. SIGHUP: leaves and
-// connects again. SIGTERM: ends.
+// connects again. SIGQUIT: the guest's driver goes mad (a chain that is a loop). SIGTERM: ends.
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -21,6 +21,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -30,6 +31,7 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/vhost/driver_ring.h"
@@ -61,9 +63,11 @@ std::uint64_t features_named(std::string_view name) {
   if (name == "mrg") return bit(kMergeBuffers);
   if (name == "event-idx") return bit(kEventIndex);
   if (name == "indirect") return bit(feature::kIndirect);
-  if (name == "csum") return bit(kChecksum) | bit(kGuestChecksum);
   if (name == "tso") return bit(kHostTso4) | bit(kHostTso6) | bit(kGuestTso4) | bit(kGuestTso6);
   if (name == "uso") return bit(kHostUso) | bit(kGuestUso4) | bit(kGuestUso6);
+  // Super-frames need partial checksums (virtio 1.2, 5.1.3.1).
+  if (name == "csum")
+    return bit(kChecksum) | bit(kGuestChecksum) | features_named("tso") | features_named("uso");
   throw std::runtime_error("unknown feature " + std::string(name));
 }
 
@@ -169,6 +173,13 @@ class Lane {
     const std::uint64_t one = 1;
     static_cast<void>(!::write(stop_.get(), &one, sizeof one));
     if (thread_.joinable()) thread_.join();
+  }
+  // Between end() and run().
+  void go_mad(FrontEnd& front_end) {
+    transmit_.descriptor(0) = {transmit_buffers_[0], 1, kNext, 0};
+    transmit_.available_entry(transmit_.available_index()) = 0;
+    ++transmit_.available_index();
+    front_end.kick(2 * number_ + 1);
   }
   // Rings are given back, what is in them is lost.
   void stop(FrontEnd& front_end) {
@@ -291,7 +302,7 @@ class Lane {
 int signals() {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&set, number);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2}) ::sigaddset(&set, number);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   return ::signalfd(-1, &set, SFD_CLOEXEC);
 }
@@ -328,8 +339,14 @@ End serve(const Options& options, std::vector<Fd>& taps, int signal_fd) {
       static_cast<void>(!::read(signal_fd, &info, sizeof info));
       const auto number = static_cast<int>(info.ssi_signo);
       if (number == SIGUSR2) {
-        for (int i = 0; i < 1'000'000; ++i)
+        const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{1};
+        while (std::chrono::steady_clock::now() < until)
           for (unsigned queue = 0; queue < 2 * options.queues; ++queue) front_end.kick(queue);
+        continue;
+      }
+      if (number == SIGQUIT) {
+        for (auto& lane : lanes) lane->end();
+        lanes.back()->go_mad(front_end);
         continue;
       }
       if (number == SIGUSR1) {
@@ -352,7 +369,7 @@ int main(int argc, char** argv) try {
   const Fd signal_fd{signals()};
   std::vector<Fd> taps;
   for (unsigned i = 0; i < options.queues; ++i) taps.push_back(open_tap(options));
-  for (;;) {
+  for (std::string told;;) {
     try {
       switch (serve(options, taps, signal_fd.get())) {
         case End::kAsked: return 0;
@@ -361,7 +378,8 @@ int main(int argc, char** argv) try {
       }
       std::fprintf(stderr, "vhost_bridge: the back-end is gone\n");
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "vhost_bridge: %s\n", error.what());
+      if (std::exchange(told, error.what()) != error.what())
+        std::fprintf(stderr, "vhost_bridge: %s\n", error.what());
     }
     if (!options.reconnect) return 1;
     pollfd p{signal_fd.get(), POLLIN, 0};
