@@ -36,7 +36,7 @@ vhost::RingConfig ring_at(std::span<std::byte> memory, std::size_t at, std::uint
 }
 
 vhost::Negotiated features_of(std::uint8_t bits, std::uint8_t more) {
-  const auto on = [bits](unsigned i) { return (bits >> i & 1U) != 0; };
+  const auto on = [bits](unsigned i) { return (unsigned{bits} >> i & 1U) != 0; };
   return {.merge_buffers = on(0),
           .guest_checksum = on(1),
           .guest_tso4 = on(1),
