@@ -88,7 +88,7 @@ struct Pair {
     for (std::size_t i = 0; !all.empty() || i == 0; ++i) {
       const std::size_t n = i < cuts.size() ? std::min<std::size_t>(cuts[i], all.size()) : all.size();
       const std::uint64_t at = memory.allocate(n + 1, 1);
-      std::memcpy(memory.at(at), all.data(), n);
+      if (n > 0) std::memcpy(memory.at(at), all.data(), n);  // nullptr, when there is nothing
       buffers.push_back({at, static_cast<std::uint32_t>(n)});
       all = all.subspan(n);
     }
