@@ -11,10 +11,11 @@ namespace cordon::app {
 inline constexpr const char* kJournalSocket = "/run/systemd/journal/socket";
 inline constexpr const char* kSyslogSocket = "/dev/log";
 
+// kRefuse: a file is not opened when its name is a symbolic link.
+enum class Links : std::uint8_t { kFollow, kRefuse };
+
 // No descriptor for kNone. A file is appended to, and made with mode 0600 when there is none. A FIFO is held
 // open at both ends, so that it neither waits for a reader nor ends with one.
-// kRefuse: not when the file's name is a symbolic link.
-enum class Links : std::uint8_t { kFollow, kRefuse };
 [[nodiscard]] base::Result<base::Fd> open_audit(const AuditChoice& choice, Links links = Links::kFollow);
 
 // What to do about links when the log is opened again: before the first time the name was the operator's

@@ -15,11 +15,9 @@
 // - SIGINT, SIGTERM, SIGQUIT, and SIGHUP when the terminal is gone: forwarded to the command; a second one
 //   kills it. What the terminal sent has reached the command already and is not repeated.
 // - SIGHUP from a process, a change of a watched policy file, or the broker's wish: a loader reads the policy
-// files again, and the broker gets
-//   what it brings. SIGUSR1, and that SIGHUP: the audit log is opened again.
+//   files again, and the broker gets what it brings. SIGUSR1, and that SIGHUP: the audit log is opened again.
 // - a new policy that the broker cannot be given for 2 s: the translator is killed, and started again once
-// the
-//   broker has the policy.
+//   the broker has the policy.
 // - resolv.conf changes: Resolvers to the broker.
 //
 // A guest without a command ends with 0 when its interface is gone (the kernel removes it with its namespace,

@@ -108,17 +108,12 @@ Parsed vring_fd(Reader& reader, std::size_t fds) {
   else
     return T{static_cast<std::uint32_t>(value & kIndexMask), has_fd};
 }
-Parsed add_mem_reg(Reader& reader, std::size_t) {
+template <class T>
+Parsed mem_reg(Reader& reader, std::size_t) {
   reader.u64();  // padding
   const auto region = take_region(reader);
   if (!region) return std::unexpected(region.error());
-  return AddMemReg{*region};
-}
-Parsed rem_mem_reg(Reader& reader, std::size_t) {
-  reader.u64();  // padding
-  const auto region = take_region(reader);
-  if (!region) return std::unexpected(region.error());
-  return RemMemReg{*region};
+  return T{*region};
 }
 Parsed set_status(Reader& reader, std::size_t) {
   const std::uint64_t value = reader.u64();
@@ -156,9 +151,9 @@ constexpr Row kRows[] = {
     {Request::kSetVringEnable, "SET_VRING_ENABLE", 8, 0, 0, set_vring_enable},
     {Request::kSendRarp, "SEND_RARP", 8, 0, 0, empty<SendRarp>},
     {Request::kGetMaxMemSlots, "GET_MAX_MEM_SLOTS", 0, 0, 0, empty<GetMaxMemSlots>},
-    {Request::kAddMemReg, "ADD_MEM_REG", 40, 1, 1, add_mem_reg},
+    {Request::kAddMemReg, "ADD_MEM_REG", 40, 1, 1, mem_reg<AddMemReg>},
     // Some front ends send the region's descriptor again.
-    {Request::kRemMemReg, "REM_MEM_REG", 40, 0, 1, rem_mem_reg},
+    {Request::kRemMemReg, "REM_MEM_REG", 40, 0, 1, mem_reg<RemMemReg>},
     {Request::kSetStatus, "SET_STATUS", 8, 0, 0, set_status},
     {Request::kGetStatus, "GET_STATUS", 0, 0, 0, empty<GetStatus>},
 };
