@@ -44,6 +44,10 @@ bool may_be_unspecified(const LanConfig& config, const wire::Packet& packet) {
 
 }  // namespace
 
+bool is_guest_mac(const LanConfig& config, net::MacAddress mac) {
+  return mac == config.guest_mac && mac != net::MacAddress{};
+}
+
 bool is_local(const LanConfig& config, const net::IpAddress& address) {
   if (const auto& lan = of_family(config, address.family()); lan) {
     if (address == lan->gateway || address == lan->dns) return true;
@@ -90,7 +94,7 @@ std::string_view name(SourceCheck check) {
 }
 
 SourceCheck check_source(const LanConfig& config, net::MacAddress source_mac, const wire::Packet& packet) {
-  if (source_mac != config.guest_mac) return SourceCheck::kForeignMac;
+  if (!is_guest_mac(config, source_mac)) return SourceCheck::kForeignMac;
   const auto& lan = of_family(config, packet.source.family());
   if (!lan) return SourceCheck::kFamilyNotAssigned;
   if (is_assigned(config, packet.source)) return SourceCheck::kAssigned;

@@ -35,7 +35,7 @@ struct LanAddresses {
 
 // A plain value.
 struct LanConfig {
-  net::MacAddress guest_mac;
+  net::MacAddress guest_mac;  // zero: not known yet (guest_mac.h)
   net::MacAddress our_mac;
   std::optional<LanAddresses> v4;  // nullopt: the guest has no such family
   std::optional<LanAddresses> v6;
@@ -45,6 +45,8 @@ struct LanConfig {
   Services services;
 };
 
+// Never true while the guest's MAC is not known.
+[[nodiscard]] bool is_guest_mac(const LanConfig& config, net::MacAddress mac);
 // We answer for it on the link: gateway, DNS, our link-local, more_local.
 [[nodiscard]] bool is_local(const LanConfig& config, const net::IpAddress& address);
 // The guest's DNS forwarder address.

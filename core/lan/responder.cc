@@ -23,7 +23,7 @@ bool is_router(const LanConfig& config, const net::IpAddress& target) {
 // check_source() has ruled out the rest for IPv6 already; ARP's sender field is only seen here.
 bool arp_sender_is_guest(const LanConfig& config, const wire::ArpView& arp) {
   const net::IpAddress sender = arp.sender_ip();
-  if (arp.sender_mac() != config.guest_mac) return false;
+  if (!is_guest_mac(config, arp.sender_mac())) return false;
   return net::is_unspecified(sender) || is_assigned(config, sender);
 }
 

@@ -1,11 +1,11 @@
 // Answers what a guest asks of its link: ARP, neighbour discovery, router solicitations, DHCP and DHCPv6.
 //
-// Pure: a frame's view and the time in, at most one reply frame in the caller's buffer. It never learns:
-// replies go to the asking frame's source MAC, which the plane has already compared with the guest's. Replies
-// are rationed by token buckets. ARP: RFC 826, probes RFC 5227. NDP: RFC 4861; duplicate address detection
-// for one of our addresses is defended, one for the guest's own addresses gets no answer (RFC 4862
-// section 5.4.3). The servers have their theory in their own headers (dhcp_server.h, dhcpv6_server.h,
-// router_advertiser.h).
+// Pure: a frame's view and the time in, at most one reply frame in the caller's buffer. Its LanConfig is all
+// it knows: replies go to the asking frame's source MAC, which the plane has already compared with the
+// guest's. Replies are rationed by token buckets. ARP: RFC 826, probes RFC 5227. NDP: RFC 4861; duplicate
+// address detection for one of our addresses is defended, one for the guest's own addresses gets no answer
+// (RFC 4862 section 5.4.3). The servers have their theory in their own headers (dhcp_server.h,
+// dhcpv6_server.h, router_advertiser.h).
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,9 @@ class Responder {
   Responder(const Responder&) = delete;
   Responder& operator=(const Responder&) = delete;
 
+  // It was not known before.
+  void set_guest_mac(net::MacAddress mac) { config_.guest_mac = mac; }
+
   // An Ethernet frame of type ARP.
   Answer on_arp(const wire::EthernetView& frame, base::Instant now, ReplyBuffer out);
   // An IPv6 packet for which is_neighbour_discovery() holds; its ICMPv6 checksum is verified.
@@ -47,7 +50,7 @@ class Responder {
   Answer on_solicitation(net::MacAddress source_mac, const wire::Packet& packet, net::Ipv6Address target,
                          base::Instant now, ReplyBuffer out);
 
-  const LanConfig config_;
+  LanConfig config_;  // the servers refer to it
   std::optional<DhcpServer> dhcp_;
   std::optional<Dhcpv6Server> dhcpv6_;
   RouterAdvertiser advertiser_;

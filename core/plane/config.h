@@ -7,6 +7,7 @@
 #include "core/base/siphash.h"
 #include "core/base/time.h"
 #include "core/lan/addresses.h"
+#include "core/lan/guest_mac.h"
 
 namespace cordon::plane {
 
@@ -43,7 +44,9 @@ class ShaperBank;
 
 struct WorkerConfig {
   lan::LanConfig lan;  // addresses, MACs and MTU of the guest's link
-  base::SipKey key;    // random per process: flow hash and initial sequence numbers
+  // Shared by all workers of a guest whose MAC is learnt (lan.guest_mac is zero then); nullptr: it is given.
+  lan::GuestMac* guest_mac = nullptr;
+  base::SipKey key;  // random per process: flow hash and initial sequence numbers
   Limits limits;
   Timeouts timeouts;
   BusyPoll busy_poll;

@@ -16,6 +16,11 @@ std::size_t total(std::span<const iovec> parts) {
   return sum;
 }
 
+// `frame`: its first part, which holds the Ethernet header.
+bool is_to_group(const iovec& frame) {
+  return (std::to_integer<unsigned>(*static_cast<const std::byte*>(frame.iov_base)) & 1U) != 0;
+}
+
 }  // namespace
 
 Context::Context(const WorkerConfig& worker_config, link::Link& the_link, flow::Gate& the_gate,
@@ -187,6 +192,7 @@ void Context::retry_gate() {
 }
 
 link::SendStatus Context::send(const link::Offload& offload, std::span<const iovec> parts) {
+  if (!knows_guest() && !is_to_group(parts.front())) return want_guest();
   const link::SendStatus status = link.send(offload, parts);
   switch (status) {
     case link::SendStatus::kSent:
@@ -197,6 +203,12 @@ link::SendStatus Context::send(const link::Offload& offload, std::span<const iov
     case link::SendStatus::kDropped: counters.add(Counter::kLinkDropped); break;
   }
   return status;
+}
+
+link::SendStatus Context::want_guest() {
+  counters.add(Counter::kGuestUnknown);
+  guest_wanted = true;
+  return link::SendStatus::kDropped;
 }
 
 link::SendStatus Context::send_frame(base::Bytes frame) {

@@ -105,6 +105,16 @@ class Context {
   void tell_closes();
   [[nodiscard]] bool closes_overdue() const { return !closes_.empty() && now >= closes_due_; }
   void retry_gate();
+  // `visit` may end the flow it is called for, and no other.
+  template <class Visit>
+  void for_each_live(Visit visit) {
+    std::uint32_t left = table.size();
+    for (std::uint32_t slot = 0; slot < table.capacity() && left > 0; ++slot) {
+      if (!table.live(table.id(slot))) continue;
+      --left;
+      visit(slot);
+    }
+  }
   [[nodiscard]] bool open(std::uint32_t slot) const { return flows[slot].phase == Phase::kOpen; }
 
   // --- turns
@@ -126,6 +136,8 @@ class Context {
   void send_flow_error(const flow::Tuple& tuple, const icmp::ErrorReport& report, base::Bytes payload,
                        std::uint32_t payload_length, std::uint32_t sequence = 0,
                        std::optional<net::IpAddress> from = {});
+  // Only of a guest whose MAC is learnt it may be unknown; nothing but groups can be sent to it then.
+  [[nodiscard]] bool knows_guest() const { return config.lan.guest_mac != net::MacAddress{}; }
   [[nodiscard]] wire::FrameTemplate frame_template(const flow::Tuple& tuple, wire::IpProtocol protocol) const;
   // Asked for each time: a virtual machine negotiates them, and may do so again.
   [[nodiscard]] link::Capabilities capabilities() const { return link.capabilities(); }
@@ -136,7 +148,7 @@ class Context {
     return tuple.guest.address.is_v6() ? 40 : 20;
   }
 
-  const WorkerConfig config;
+  WorkerConfig config;  // does not change, but for the guest's MAC (Ingress::learn_guest)
   link::Link& link;
   flow::Gate& gate;
   base::Instant now;  // of this turn
@@ -153,6 +165,7 @@ class Context {
   SlotList starved;       // wait for chunks of the ring pool
   SlotList gate_waiting;  // requests and closes that wait for room in the channel
   bool link_blocked = false;
+  bool guest_wanted = false;  // something could not be sent for want of its MAC
   base::TokenBucket resets{1000, 200};
   std::array<base::TokenBucket, flow::kPacketDenials> packet_reports{
       {{20, 20}, {20, 20}, {20, 20}, {20, 20}, {20, 20}}};
@@ -161,6 +174,7 @@ class Context {
  private:
   static constexpr base::Duration kSharedFor = std::chrono::milliseconds{2};
   [[nodiscard]] net::IpAddress reporter(net::Family family) const;
+  [[nodiscard]] link::SendStatus want_guest();
   bool tell_gate(std::uint32_t slot);
   void tell_volumes(std::uint32_t slot);
   std::uint32_t active_slot_ = UINT32_MAX;

@@ -40,6 +40,7 @@ std::string_view name(Counter counter) {
     case Counter::kBytesFromGuest: return "bytes_from_guest";
     case Counter::kLinkBusy: return "link_busy";
     case Counter::kLinkDropped: return "link_dropped";
+    case Counter::kGuestUnknown: return "guest_unknown";
     case Counter::kIcmpErrorsSent: return "icmp_errors_sent";
     case Counter::kIcmpSuppressed: return "icmp_suppressed";
     case Counter::kResetsSent: return "resets_sent";

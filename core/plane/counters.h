@@ -49,6 +49,7 @@ enum class Counter : std::uint8_t {
   kBytesFromGuest,
   kLinkBusy,        // the link could not take a frame now; it was kept
   kLinkDropped,     // the link refused a frame
+  kGuestUnknown,    // the guest's MAC is not known yet: lost, and asked for
   kIcmpErrorsSent,  // ICMP errors made for the guest
   kIcmpSuppressed,  // ICMP errors or RSTs withheld by the rate limit
   kResetsSent,      // RST for segments without a flow

@@ -45,6 +45,8 @@ class DatagramDriver {
   // One more datagram of such a flow that did not come by its socket.
   void on_late_datagram(std::uint32_t slot, base::Bytes payload);
   void on_revoke(std::uint32_t slot, flow::RefuseHow how);
+  // As TcpDriver's.
+  void on_guest_known();
   void on_guest_error(std::uint32_t slot, const icmp::GuestError& error);
   void on_events(std::uint32_t slot, std::uint32_t events);
   void on_ready(std::uint32_t slot);

@@ -35,6 +35,21 @@ bool TcpDriver::on_inbound(flow::Inbound& inbound) {
   return true;
 }
 
+void TcpDriver::on_guest_known() {
+  context_.for_each_live([this](std::uint32_t slot) {
+    if (context_.table.tuple(slot).protocol != flow::Protocol::kTcp || !context_.open(slot)) return;
+    flows_[slot].frame.set_destination_mac(context_.config.lan.guest_mac);
+    apply(slot, flows_[slot].connection.on_guest_known(context_.now));
+  });
+}
+
+void DatagramDriver::on_guest_known() {
+  context_.for_each_live([this](std::uint32_t slot) {
+    if (context_.table.tuple(slot).protocol != flow::Protocol::kTcp && context_.open(slot))
+      flows_[slot].frame.set_destination_mac(context_.config.lan.guest_mac);
+  });
+}
+
 bool DatagramDriver::on_inbound(flow::Inbound& inbound) {
   if (const auto found = context_.table.find(inbound.tuple)) {
     if (context_.open(*found)) on_late_datagram(*found, inbound.first);

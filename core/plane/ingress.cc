@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "core/lan/neighbour_query.h"
+#include "core/wire/arp.h"
 #include "core/wire/udp.h"
 
 namespace cordon::plane {
@@ -82,6 +84,8 @@ void Ingress::on_frame(const link::Frame& frame) {
 std::optional<Counter> Ingress::judge(const link::Frame& frame) {
   const auto ethernet = wire::EthernetView::parse(frame.bytes);
   if (!ethernet) return Counter::kDropMalformed;
+  // Whatever it carries: what is not the guest's MAC is refused below.
+  if (!context_.knows_guest()) learn_guest(ethernet->source());
   const wire::EtherType type = ethernet->type();
   if (type == wire::EtherType::kArp) return on_arp(*ethernet);
   if (type != wire::EtherType::kIpv4 && type != wire::EtherType::kIpv6) return Counter::kDropEtherType;
@@ -190,7 +194,12 @@ std::optional<Counter> Ingress::on_fragment(const wire::EthernetView& ethernet,
 }
 
 Counter Ingress::on_arp(const wire::EthernetView& ethernet) {
-  if (ethernet.source() != context_.config.lan.guest_mac) return Counter::kDropSpoofed;
+  if (!lan::is_guest_mac(context_.config.lan, ethernet.source())) {
+    const auto arp = wire::ArpView::parse(ethernet.payload());
+    report_packet({.source_mac = ethernet.source(),
+                   .tuple = claim(arp ? net::IpAddress{arp->sender_ip()} : net::IpAddress{})});
+    return Counter::kDropSpoofed;
+  }
   std::array<std::byte, lan::kMaxReply> reply;
   return on_answer(ethernet.source(), responder_.on_arp(ethernet, context_.now, reply), reply);
 }
@@ -259,6 +268,32 @@ void Ingress::on_timer() {
   std::array<std::byte, lan::kMaxReply> frame;
   if (const std::size_t length = responder_.on_timer(context_.now, frame); length != 0)
     context_.send_frame(std::span(frame).first(length));
+}
+
+void Ingress::learn_guest(net::MacAddress source) {
+  if (context_.config.guest_mac == nullptr) return;
+  if (const auto mac = context_.config.guest_mac->learn(source, context_.config.lan.our_mac))
+    know_guest(*mac);
+}
+
+void Ingress::know_guest(net::MacAddress mac) {
+  context_.config.lan.guest_mac = mac;
+  context_.guest_wanted = false;
+  responder_.set_guest_mac(mac);
+  tcp_.on_guest_known();
+  datagrams_.on_guest_known();
+}
+
+void Ingress::seek_guest() {
+  if (context_.config.guest_mac == nullptr) return;
+  if (const auto mac = context_.config.guest_mac->known()) return know_guest(*mac);
+  if (!context_.guest_wanted || !queries_.take(context_.now)) return;
+  context_.guest_wanted = false;
+  for (const auto family : {net::Family::kIpv4, net::Family::kIpv6}) {
+    std::array<std::byte, lan::kMaxReply> frame;
+    const std::size_t length = lan::put_neighbour_query(context_.config.lan, family, frame);
+    if (length != 0) context_.send_frame(std::span(frame).first(length));
+  }
 }
 
 // The key's hash, not the key: what it seeds can be watched from outside.

@@ -1,6 +1,7 @@
 // Ingress: the way of one frame of the guest from the link to the machine that handles it.
 //
-// Theory of operation. Order matters and is fixed: Ethernet; ARP to the LAN's responder; IP header; offload
+// Theory of operation. Order matters and is fixed: Ethernet; the guest's MAC, if it is learnt and this is the
+// first frame; ARP to the LAN's responder; IP header; offload
 // metadata against what was parsed; source check; neighbour discovery; DHCP and DHCPv6; destination;
 // fragments (the whole datagram then starts again at the source check); hop limit (the gateway is hop 1);
 // protocol. Each frame ends in exactly one outcome counter (counters.h).
@@ -31,8 +32,13 @@ class Ingress {
   // The link's own timer (router advertisements): when, and what to do then.
   [[nodiscard]] base::Instant next_deadline() const { return responder_.next_deadline(); }
   void on_timer();
+  // Before each turn while the guest's MAC is not known: another worker may have learnt it, and who wants to
+  // send to the guest has it asked for, at most once a second.
+  void seek_guest();
 
  private:
+  void learn_guest(net::MacAddress source);
+  void know_guest(net::MacAddress mac);
   [[nodiscard]] std::optional<Counter> judge(const link::Frame& frame);
   [[nodiscard]] Counter on_arp(const wire::EthernetView& ethernet);
   [[nodiscard]] Counter on_answer(net::MacAddress source, const lan::Answer& answer, lan::ReplyBuffer reply);
@@ -56,6 +62,7 @@ class Ingress {
   lan::Responder responder_;
   lan::SourceGuard sources_;
   wire::Reassembler reassembler_;
+  base::TokenBucket queries_{1, 1};
   base::TokenBucket guest_errors_{10, 20};  // each may make a flow send again what it has in flight
 };
 

@@ -52,6 +52,8 @@ class TcpDriver {
   // Sends what the dirty flows owe the guest.
   void transmit_dirty();
 
+  // Its MAC was not known; flows from outside may wait for it.
+  void on_guest_known();
   [[nodiscard]] bool idle() const { return dirty_.empty(); }
 
  private:

@@ -53,6 +53,8 @@ class Worker::Core {
   void on_reshape(flow::Id id, const flow::Shaping& shaping);
   void on_gate_writable() { context_.retry_gate(); }
 
+  void want_guest() { context_.guest_wanted = true; }
+
   [[nodiscard]] const Context& context() const { return context_; }
   bool stopped = false;
 
@@ -93,6 +95,7 @@ void Worker::Core::run_once(base::Duration max_wait) {
   context_.now = clock_.now();
   context_.link_blocked = false;
   context_.timers.fire_until(context_.now, [this](std::uint32_t slot) { on_timer(slot); });
+  if (!context_.knows_guest()) ingress_.seek_guest();
   ingress_.on_timer();
   tcp_.transmit_dirty();
   context_.link.flush();
@@ -326,6 +329,7 @@ Worker::~Worker() = default;
 void Worker::add_poll_source(int fd, PollHandler& handler) { core_->add_poll_source(fd, handler); }
 void Worker::want_output(int fd, bool wanted) { core_->want_output(fd, wanted); }
 void Worker::remove_poll_source(int fd) { core_->remove_poll_source(fd); }
+void Worker::want_guest() { core_->want_guest(); }
 void Worker::run_once(base::Duration max_wait) { core_->run_once(max_wait); }
 void Worker::run() {
   while (!core_->stopped) core_->run_once(std::chrono::hours{1});

@@ -45,6 +45,9 @@ class Worker final : public flow::GateEvents {
   void want_output(int fd, bool wanted);
   void remove_poll_source(int fd);
 
+  // The guest's MAC is asked for, where it is to be learnt; one worker's part at the start.
+  void want_guest();
+
   // One turn; waits for at most `max_wait` (less when a timer or queued work is due).
   void run_once(base::Duration max_wait);
   // Turns until stop() or until the link is gone.

@@ -166,6 +166,8 @@ class Connection {
   Actions on_smaller_segments(net::SeqNum sequence, std::uint32_t mss, base::Instant now);
   // Nobody there, or forbidden: hard only while our SYN waits (RFC 1122 4.2.3.9).
   Actions on_unreachable(net::SeqNum sequence, base::Instant now);
+  // The guest could not be reached at all until now: a SYN that waits for its answer goes again at once.
+  Actions on_guest_known(base::Instant now);
   // --- policy or operator cut the flow: RST to the guest, end
   Actions on_revoked(base::Instant now);
   // --- time. on_timer() before deadline() does nothing, so a driver re-arms its wheel only when the deadline

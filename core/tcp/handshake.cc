@@ -38,6 +38,11 @@ void Connection::negotiate(const Segment& syn) {
   sack_ = syn.sack_permitted;
 }
 
+Actions Connection::on_guest_known(base::Instant now) {
+  if (state_ == State::kSynSent) syn_due_ = true;
+  return settle({}, now);
+}
+
 // Before kEstablished. True when the segment completed the handshake and must be processed further.
 bool Connection::on_handshake_segment(const Segment& segment, SegmentResult& result, base::Instant now) {
   result.verdict = Verdict::kNotReady;

@@ -96,6 +96,10 @@ FrameTemplate::FrameTemplate(const Ends& ends, IpProtocol protocol, std::uint8_t
   address_sum_ = addresses.folded();
 }
 
+void FrameTemplate::set_destination_mac(net::MacAddress mac) {
+  std::ranges::transform(mac.bytes(), network_.begin(), [](std::uint8_t byte) { return std::byte{byte}; });
+}
+
 void FrameTemplate::set_marks(std::uint8_t hop_limit, std::uint8_t traffic_class) {
   const base::MutableBytes ip = base::MutableBytes{network_}.subspan(kEthernet);
   if (is_v4()) {

@@ -70,6 +70,8 @@ class FrameTemplate {
   // Ethernet and IP header for `l4_length` bytes behind them; returns where L4 starts. The rest of `out` is
   // untouched.
   std::size_t put_network(HeaderBuffer out, std::size_t l4_length) const;
+  // From now on: of a guest whose MAC was not known when the flow began.
+  void set_destination_mac(net::MacAddress mac);
   // From now on; the flow's packets keep what the far end's had.
   void set_marks(std::uint8_t hop_limit, std::uint8_t traffic_class);
   [[nodiscard]] std::uint8_t traffic_class() const;

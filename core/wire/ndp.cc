@@ -73,25 +73,42 @@ std::expected<NdpView, ParseError> NdpView::parse(const Packet& packet) {
   return view;
 }
 
-void put_advertisement(MutableBytes out, net::Ipv6Address source, net::Ipv6Address destination,
-                       const AdvertisementFields& fields) {
-  const MutableBytes message = out.first(kAdvertisementSize);
-  icmp_layout::Type::put(message, icmp6_type::kNeighbourAdvertisement);
+namespace {
+
+// Type, flags, target and one link-layer address option: both neighbour messages have this form.
+void put_neighbour(MutableBytes message, net::Ipv6Address source, net::Ipv6Address destination,
+                   std::uint8_t type, std::uint32_t flags, net::Ipv6Address target, std::uint8_t option_kind,
+                   net::MacAddress mac) {
+  icmp_layout::Type::put(message, type);
   icmp_layout::Code::put(message, 0);
   icmp_layout::Checksum::put(message, 0);
-  const std::uint32_t flags = (fields.router ? 0x80000000U : 0U) | (fields.solicited ? 0x40000000U : 0U) |
-                              (fields.override_cache ? 0x20000000U : 0U);
   icmp_layout::Rest::put(message, flags);
-  ndp_layout::Target::put(message, fields.target);
+  ndp_layout::Target::put(message, target);
   const MutableBytes option = message.subspan(ndp_layout::kNeighbourSize);
-  option[0] = std::byte{ndp_layout::kTargetLinkLayer};
+  option[0] = std::byte{option_kind};
   option[1] = std::byte{1};  // in units of 8 bytes
-  ndp_layout::OptionMac::put(option, fields.target_mac);
+  ndp_layout::OptionMac::put(option, mac);
   ChecksumSum sum;
   sum.add_pseudo_header(source, destination, static_cast<std::uint8_t>(IpProtocol::kIcmpv6),
                         static_cast<std::uint32_t>(message.size()));
   sum.add(message);
   icmp_layout::Checksum::put(message, sum.finish());
+}
+
+}  // namespace
+
+void put_advertisement(MutableBytes out, net::Ipv6Address source, net::Ipv6Address destination,
+                       const AdvertisementFields& fields) {
+  const std::uint32_t flags = (fields.router ? 0x80000000U : 0U) | (fields.solicited ? 0x40000000U : 0U) |
+                              (fields.override_cache ? 0x20000000U : 0U);
+  put_neighbour(out.first(kAdvertisementSize), source, destination, icmp6_type::kNeighbourAdvertisement,
+                flags, fields.target, ndp_layout::kTargetLinkLayer, fields.target_mac);
+}
+
+void put_solicitation(MutableBytes out, net::Ipv6Address source, net::Ipv6Address destination,
+                      net::Ipv6Address target, net::MacAddress source_mac) {
+  put_neighbour(out.first(kSolicitationSize), source, destination, icmp6_type::kNeighbourSolicitation, 0,
+                target, ndp_layout::kSourceLinkLayer, source_mac);
 }
 
 }  // namespace cordon::wire

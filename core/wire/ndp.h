@@ -64,5 +64,9 @@ inline constexpr std::size_t kAdvertisementSize = ndp_layout::kNeighbourSize + 8
 // A neighbour advertisement with its target link-layer option, checksum included; kAdvertisementSize bytes.
 void put_advertisement(MutableBytes out, net::Ipv6Address source, net::Ipv6Address destination,
                        const AdvertisementFields& fields);
+// A neighbour solicitation with our source link-layer option, checksum included; kSolicitationSize bytes.
+inline constexpr std::size_t kSolicitationSize = kAdvertisementSize;
+void put_solicitation(MutableBytes out, net::Ipv6Address source, net::Ipv6Address destination,
+                      net::Ipv6Address target, net::MacAddress source_mac);
 
 }  // namespace cordon::wire
