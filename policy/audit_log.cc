@@ -16,6 +16,8 @@ bool is_aggregated(const AuditEvent& event) {
     case AuditAction::kPolicyRejected:
     case AuditAction::kHostStateChanged:
     case AuditAction::kEngineFailed:
+    case AuditAction::kGuestConnected:
+    case AuditAction::kGuestDisconnected:
     case AuditAction::kAuditDropped: break;
   }
   return false;

@@ -67,6 +67,8 @@ bool is_about_a_flow(AuditAction action) {
     case AuditAction::kPolicyRejected:
     case AuditAction::kHostStateChanged:
     case AuditAction::kEngineFailed:
+    case AuditAction::kGuestConnected:
+    case AuditAction::kGuestDisconnected:
     case AuditAction::kAuditDropped: break;
   }
   return false;
@@ -83,6 +85,12 @@ std::string_view layer(const AuditEvent& event) {
 void put_category(JsonLine& line, const AuditEvent& event) {
   using List = std::vector<std::string_view>;
   line.text("event.kind", "event");
+  if (event.action == AuditAction::kGuestConnected || event.action == AuditAction::kGuestDisconnected) {
+    line.list("event.category", List{"network"});
+    line.list("event.type",
+              List{"connection", event.action == AuditAction::kGuestConnected ? "start" : "end"});
+    return;
+  }
   if (!is_about_a_flow(event.action)) {
     line.list("event.category",
               List{event.action == AuditAction::kHostStateChanged ? "network" : "configuration"});
@@ -182,6 +190,8 @@ std::string_view to_string(AuditAction action) {
     case AuditAction::kHostStateChanged: return "host-state-changed";
     case AuditAction::kHostExposure: return "host-exposure";
     case AuditAction::kEngineFailed: return "engine-failed";
+    case AuditAction::kGuestConnected: return "guest-connected";
+    case AuditAction::kGuestDisconnected: return "guest-disconnected";
     case AuditAction::kAuditDropped: return "audit-dropped";
   }
   return "engine-failed";
@@ -205,6 +215,7 @@ std::string_view to_string(Cause cause) {
     case Cause::kSignal: return "signal";
     case Cause::kWatch: return "watch";
     case Cause::kControl: return "control";
+    case Cause::kViolation: return "violation";
   }
   return "";
 }

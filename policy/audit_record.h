@@ -27,8 +27,10 @@ enum class AuditAction : std::uint8_t {
   kPolicyLoaded,
   kPolicyRejected,
   kHostStateChanged,
-  kHostExposure,  // datagrams that may have reached an address before it was known to be the host's
-  kEngineFailed,  // broker or translator died; written by whoever notices
+  kHostExposure,    // datagrams that may have reached an address before it was known to be the host's
+  kEngineFailed,    // broker or translator died; written by whoever notices
+  kGuestConnected,  // a virtual machine's end of the link
+  kGuestDisconnected,
   kAuditDropped,  // events were lost; event.count says how many
 };
 [[nodiscard]] std::string_view to_string(AuditAction action);
@@ -47,7 +49,9 @@ enum class Cause : std::uint8_t {
   kStart,
   kSignal,
   kWatch,
-  kControl
+  kControl,
+  // Of a guest that was disconnected:
+  kViolation  // it broke the rules of its link
 };
 [[nodiscard]] std::string_view to_string(Cause cause);
 

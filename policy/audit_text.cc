@@ -48,7 +48,9 @@ int priority_of(const AuditRecord& record) {
     case AuditAction::kFlowRevoked:
     case AuditAction::kPacketDenied:
     case AuditAction::kHostExposure: return 4;
+    case AuditAction::kGuestDisconnected: return record.event.cause == Cause::kViolation ? 4 : 5;
     case AuditAction::kPolicyLoaded:
+    case AuditAction::kGuestConnected:
     case AuditAction::kHostStateChanged: return 5;
     case AuditAction::kFlowAllowed:
     case AuditAction::kFlowEnded: break;
