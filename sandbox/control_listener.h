@@ -14,16 +14,13 @@
 #include "core/base/fd.h"
 #include "core/base/time.h"
 #include "core/base/token_bucket.h"
+#include "sandbox/socket_file.h"
 
 namespace cordon::sandbox {
-
-inline constexpr std::size_t kMostSocketName = 107;  // sun_path, with its end (unix(7))
 
 // A directory for sockets that is ours alone: made with mode 0700 when it is missing (not its parents), and
 // refused when it belongs to someone else or others may write to it.
 [[nodiscard]] base::Result<void> make_socket_directory(const std::string& path);
-// Takes away the sockets in `directory` on which nobody listens any more: of instances that were killed.
-void remove_stale_sockets(const std::string& directory);
 
 class ControlListener {
  public:
@@ -36,13 +33,9 @@ class ControlListener {
   [[nodiscard]] static base::Result<std::optional<ControlListener>> open(std::string path) {
     return open(std::move(path), Limits{});
   }
-  ControlListener(ControlListener&& other) noexcept = default;
-  ControlListener& operator=(ControlListener&&) = delete;
-  // Removes the file if it is still ours.
-  ~ControlListener();
 
-  [[nodiscard]] int poll_fd() const { return socket_.get(); }
-  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] int poll_fd() const { return file_.fd(); }
+  [[nodiscard]] const std::string& path() const { return file_.path(); }
   struct Visit {
     base::Fd client;           // non-blocking; invalid: refused, or nobody was there
     bool more = false;         // somebody else may wait
@@ -52,21 +45,20 @@ class ControlListener {
   [[nodiscard]] Visit accept(base::Instant now);
 
  private:
-  ControlListener(std::string path, base::Fd socket, Limits limits)
-      : path_(std::move(path)), socket_(std::move(socket)), bucket_(limits.per_second, limits.burst) {}
+  ControlListener(SocketFile file, Limits limits)
+      : file_(std::move(file)), bucket_(limits.per_second, limits.burst) {}
 
   [[nodiscard]] Visit admit(base::Fd client, base::Instant now);
 
-  std::string path_;
-  base::Fd socket_;
+  SocketFile file_;
   base::Fd held_;  // may come in, when there is a token
   base::TokenBucket bucket_;
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
 };
 
 // Empty: may come in; else why not.
 [[nodiscard]] std::string_view objection_to_peer(int socket);
+// The same without the question for the user namespace.
+[[nodiscard]] std::string_view objection_to_user(int socket);
 // The same from the client's side, of a connected socket: whether an instance's launcher listens there, or
 // somebody, such as a guest's command, who put a socket of his own in its place.
 [[nodiscard]] std::string_view objection_to_server(int socket);
