@@ -169,21 +169,23 @@ Json BrokerSource::status(base::Instant now) {
   const auto files = judge_.policy().files();
   const std::string tenant = files.empty() ? "" : files.front().tenant;
   const auto& audit = judge_.audit_counters();
-  return Json::Object{{"cordon", CORDON_VERSION},
-                      {"protocol", kControlProtocol},
-                      {"guest", options_.guest.name},
-                      {"tenant", tenant.empty() ? Json{} : Json{tenant}},
-                      {"uptime_ms", milliseconds(now - started_)},
-                      {"policy", policy_status()},
-                      {"flows", Json::Object{{"live", broker_.flows()},
-                                             {"pending", broker_.pending()},
-                                             {"limit", broker_.flow_limit()},
-                                             {"offers", broker_.offers()}}},
-                      {"host", host_status()},
-                      {"audit", Json::Object{{"sink", name_of(options_.audit.target)},
-                                             {"records", audit.records_written},
-                                             {"events_lost", audit.events_lost}}},
-                      {"isolation", isolation_status()}};
+  return Json::Object{
+      {"cordon", CORDON_VERSION},
+      {"protocol", kControlProtocol},
+      {"guest", options_.guest.name},
+      {"tenant", tenant.empty() ? Json{} : Json{tenant}},
+      {"uptime_ms", milliseconds(now - started_)},
+      {"policy", policy_status()},
+      {"flows", Json::Object{{"live", broker_.flows()},
+                             {"pending", broker_.pending()},
+                             {"limit", broker_.flow_limit()},
+                             {"offers", broker_.offers()}}},
+      {"host", host_status()},
+      {"audit", Json::Object{{"sink", name_of(options_.audit.target)},
+                             {"records", audit.records_written},
+                             {"events_lost", audit.events_lost}}},
+      {"isolation", isolation_status()},
+      {"vm", options_.vm ? Json{Json::Object{{"connected", broker_.has_translator()}}} : Json{}}};
 }
 
 void BrokerSource::add_rule(Json& flow, std::uint64_t token) const {

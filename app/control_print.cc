@@ -126,6 +126,8 @@ std::string status_text(const Json& status) {
   lines.add("guest", status.text_at("guest") + (tenant.empty() ? "" : " of tenant " + tenant));
   lines.add("cordon", status.text_at("cordon") + ", up " + duration_text(status.natural_at("uptime_ms")) +
                           ", control protocol " + number(status, "protocol"));
+  if (const Json& vm = part(status, "vm"); vm.object() != nullptr)
+    lines.add("machine", is_true(part(vm, "connected")) ? "connected" : "not connected");
   add_policy(lines, part(status, "policy"));
   const Json& flows = part(status, "flows");
   lines.add("flows", number(flows, "live") + " live, of them " + number(flows, "pending") +

@@ -16,8 +16,27 @@ std::string text(const sandbox::LauncherEvent& event) {
       return "broker ended, no network any more: " + event.detail;
     case sandbox::LauncherEvent::Kind::kInterfaceGone:
       return "interface gone, no network any more: " + event.detail;
+    case sandbox::LauncherEvent::Kind::kGuestConnected: return "guest connected: " + event.detail;
+    case sandbox::LauncherEvent::Kind::kGuestLeft: return "guest left";
+    case sandbox::LauncherEvent::Kind::kLinkBroken: return "the guest broke the rules of its link";
+    case sandbox::LauncherEvent::Kind::kConnectionLost:
+      return "translator ended, the guest's connection is closed: " + event.detail;
   }
   return event.detail;
+}
+
+policy::AuditAction action_of(sandbox::LauncherEvent::Kind kind) {
+  switch (kind) {
+    case sandbox::LauncherEvent::Kind::kGuestConnected: return policy::AuditAction::kGuestConnected;
+    case sandbox::LauncherEvent::Kind::kGuestLeft:
+    case sandbox::LauncherEvent::Kind::kLinkBroken: return policy::AuditAction::kGuestDisconnected;
+    case sandbox::LauncherEvent::Kind::kTranslatorRestarted:
+    case sandbox::LauncherEvent::Kind::kTranslatorGivenUp:
+    case sandbox::LauncherEvent::Kind::kBrokerDied:
+    case sandbox::LauncherEvent::Kind::kInterfaceGone:
+    case sandbox::LauncherEvent::Kind::kConnectionLost: break;
+  }
+  return policy::AuditAction::kEngineFailed;
 }
 
 }  // namespace
@@ -33,8 +52,11 @@ LauncherAudit::LauncherAudit(const RunOptions& options, const base::Fd& sink) {
 void LauncherAudit::note(const sandbox::LauncherEvent& event) {
   if (!log_) return;
   const std::string message = text(event);
-  log_->record({.action = policy::AuditAction::kEngineFailed, .message = message}, base::monotonic_now(),
-               base::wall_now());
+  const bool broken = event.kind == sandbox::LauncherEvent::Kind::kLinkBroken;
+  log_->record({.action = action_of(event.kind),
+                .cause = broken ? policy::Cause::kViolation : policy::Cause::kNone,
+                .message = message},
+               base::monotonic_now(), base::wall_now());
 }
 
 void LauncherAudit::set_sink(const base::Fd& sink) {

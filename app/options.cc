@@ -13,17 +13,19 @@
 #include "app/options_memory.h"
 #include "app/options_policy.h"
 #include "app/options_threads.h"
+#include "app/options_vm.h"
 
 namespace cordon::app {
 namespace {
 
 using Parsed = std::expected<Invocation, UsageError>;
-enum class Subject : std::uint8_t { kCommand, kNamespace };  // run, attach
+enum class Subject : std::uint8_t { kCommand, kNamespace, kMachine };  // run, attach, vm
 
 constexpr std::string_view kHelp =
     R"(Usage: cordon run [options] -- COMMAND [ARGUMENTS]
        cordon attach [options] PID
        cordon attach [options] --netns PATH|NAME
+       cordon vm [options] --socket PATH|--fd N
        cordon policy check|show [options] [FILE...]
        cordon policy explain [options] DST PORT
        cordon policy snapshot
@@ -33,6 +35,8 @@ constexpr std::string_view kHelp =
 Runs COMMAND in its own user and network namespace. Its traffic is carried to ordinary
 sockets of this machine; a policy decides every outbound flow before a packet leaves.
 attach gives an existing network namespace the same, until it ends or cordon is stopped.
+vm gives it to a virtual machine, which connects as QEMU's -netdev stream does and configures
+its network itself, as with --no-config-net.
 
 Policy and records
   --policy FILE          policy file; repeat it: every file must allow (default: internet only)
@@ -47,7 +51,8 @@ The guest's network
   --host-addressing      this machine's own addresses and gateways instead
   --gateway ADDR         its default gateway; once for each family
   --dns ADDR             its name server, forwarded to this machine's resolvers; once for each family
-  --mac MAC              its hardware address
+  --mac MAC              its hardware address (vm: none other may be used; default: that of the
+                         first frame)
   --mtu N                1280 to 65520 (default: 65520)
   --no-ipv4, --no-ipv6   leave one family out
   --no-config-net        leave the interface up but bare: COMMAND asks DHCP or uses SLAAC
@@ -62,6 +67,11 @@ The guest's network
 Which namespace (attach)
   --netns PATH|NAME      a network namespace; a name is one of "ip netns"
   --userns PATH          the user namespace to join for it (default: the one that owns it)
+
+Which virtual machine (vm)
+  --socket PATH          listen here for it; one at a time, and the next one after it
+  --fd N                 this descriptor is connected to it; its end is the end
+  --one-off              end when the first one has left
 
 Telling others
   --ready-fd N           write "1" to this descriptor and close it when traffic can flow
@@ -97,6 +107,7 @@ See cordon(1), and cordon policy --help.
 struct RawOptions {
   ForwardOptions forward;
   RawAttach attach;
+  RawVm vm;
   RawStart start;
   RawControl control;
   std::vector<std::string> policy;
@@ -138,7 +149,9 @@ void declare(CLI::App& cli, RawOptions& raw) {
   text("--control", raw.control.socket);
   cli.add_flag("--no-control", raw.control.off);
   cli.add_flag("--watch-policy", raw.control.watch);
-  raw.lan.declare(list, text, [&cli](const char* name, bool& into) { cli.add_flag(name, into); });
+  const auto flag = [&cli](const char* name, bool& into) { cli.add_flag(name, into); };
+  raw.lan.declare(list, text, flag);
+  raw.vm.declare(text, flag);
   cli.add_flag("--verbose", raw.verbose);
   cli.add_flag("--quiet", raw.quiet);
 }
@@ -174,8 +187,9 @@ bool names_descriptor(std::string_view path) {
          path.starts_with("/proc/self/fd/");
 }
 
-std::expected<void, UsageError> fill_link(const RawOptions& raw, GuestPlan& guest) {
+std::expected<void, UsageError> fill_link(Subject subject, const RawOptions& raw, GuestPlan& guest) {
   guest.mac = kDefaultGuestMac;
+  guest.learn_mac = subject == Subject::kMachine && raw.mac.empty();
   if (!raw.mac.empty()) {
     const auto mac = net::parse_mac(raw.mac);
     if (!mac || mac->is_group() || *mac == net::MacAddress{})
@@ -213,6 +227,8 @@ std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& opt
   const auto threads = parse_threads(raw.threads);
   if (!threads) return std::unexpected(threads.error());
   options.threads = *threads;
+  if (options.vm && options.threads > 1)
+    return usage("--threads " + raw.threads + ": a stream is one queue, which one thread serves");
   const auto memory = parse_socket_memory(raw.socket_memory);
   if (!memory) return std::unexpected(memory.error());
   options.socket_memory = *memory;
@@ -233,13 +249,37 @@ std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& opt
   return {};
 }
 
-// What the words outside of options make of it: a command to run or a namespace to serve.
+// An option of another command than `subject`; nullptr: none.
+const char* misplaced(Subject subject, const RawOptions& raw) {
+  if (subject != Subject::kMachine)
+    if (const char* const name = raw.vm.given()) return name;
+  if (subject == Subject::kMachine && !raw.start.interface.empty()) return "--ifname";
+  if (subject == Subject::kMachine && raw.lan.no_config_net) return "--no-config-net";
+  if (subject == Subject::kNamespace) return nullptr;
+  return !raw.attach.netns.empty() ? "--netns" : !raw.attach.userns.empty() ? "--userns" : nullptr;
+}
+
+// What the words outside of options make of it: a command to run, a namespace or a machine to serve.
 std::expected<void, UsageError> fill_subject(Subject subject, const RawOptions& raw, const CLI::App& cli,
                                              std::vector<std::string> command, RunOptions& options) {
   const auto extras = cli.remaining();
   for (const auto& word : extras)
     if (word.starts_with('-') || subject == Subject::kCommand)
       return std::unexpected(unknown_argument(cli, word));
+  if (const char* const name = misplaced(subject, raw)) {
+    if (subject == Subject::kMachine)
+      return usage(std::string{name} +
+                   " is not for cordon vm: the machine makes and configures its interface");
+    return usage(std::string{name} + (raw.vm.given() != nullptr
+                                          ? " is for cordon vm"
+                                          : " is for cordon attach; cordon run makes its own"));
+  }
+  if (subject == Subject::kMachine) {
+    auto vm = vm_options(raw.vm, !extras.empty() ? extras : command);
+    if (!vm) return std::unexpected(vm.error());
+    options.vm = std::move(*vm);
+    return {};
+  }
   if (subject == Subject::kNamespace) {
     if (!command.empty())
       return usage("'" + command.front() + "': cordon attach runs no command; cordon run does");
@@ -248,10 +288,6 @@ std::expected<void, UsageError> fill_subject(Subject subject, const RawOptions& 
     options.attach = std::move(*target);
     return {};
   }
-  const char* const other = !raw.attach.netns.empty()    ? "--netns"
-                            : !raw.attach.userns.empty() ? "--userns"
-                                                         : nullptr;
-  if (other != nullptr) return usage(std::string{other} + " is for cordon attach; cordon run makes its own");
   if (command.empty()) return usage("no command; give one after --, as in: cordon run -- sh");
   options.command = std::move(command);
   return {};
@@ -262,7 +298,7 @@ Parsed from_raw(Subject subject, const RawOptions& raw, const CLI::App& cli,
   RunOptions options;
   if (auto done = fill_subject(subject, raw, cli, std::move(command), options); !done)
     return std::unexpected(done.error());
-  auto guest = raw.lan.plan();
+  auto guest = raw.lan.plan(subject == Subject::kMachine ? Configured::kByGuest : Configured::kByOption);
   if (!guest) return std::unexpected(guest.error());
   options.guest = std::move(*guest);
   options.host_addressing = raw.lan.host_addressing;
@@ -271,7 +307,7 @@ Parsed from_raw(Subject subject, const RawOptions& raw, const CLI::App& cli,
     if (!forwards) return std::unexpected(forwards.error());
     options.forwards = std::move(*forwards);
   }
-  if (auto done = fill_link(raw, options.guest); !done) return std::unexpected(done.error());
+  if (auto done = fill_link(subject, raw, options.guest); !done) return std::unexpected(done.error());
   if (auto done = fill_rest(raw, options); !done) return std::unexpected(done.error());
   if (auto done = apply(raw.start, options); !done) return std::unexpected(done.error());
   if (auto done = apply(raw.control, options); !done) return std::unexpected(done.error());
@@ -319,9 +355,10 @@ Parsed parse(std::span<const std::string> arguments) {
   if (first == "--version" || first == "-V") return ShowText{"cordon " CORDON_VERSION "\n"};
   if (first == "run") return parse_run(Subject::kCommand, arguments.subspan(1));
   if (first == "attach") return parse_run(Subject::kNamespace, arguments.subspan(1));
+  if (first == "vm") return parse_run(Subject::kMachine, arguments.subspan(1));
   if (first == "policy") return parse_policy(arguments.subspan(1));
   if (first == "ctl") return parse_ctl(arguments.subspan(1));
-  const auto close = nearest(first, {"run", "attach", "policy", "ctl", "--help", "--version"});
+  const auto close = nearest(first, {"run", "attach", "vm", "policy", "ctl", "--help", "--version"});
   return usage("unknown command " + first +
                (close.empty() ? "; cordon --help lists them" : "; did you mean " + close + "?"));
 }

@@ -47,6 +47,8 @@ struct GuestPlan {
   std::optional<FamilyPlan> ipv4;
   std::optional<FamilyPlan> ipv6;
   net::MacAddress mac;
+  bool learn_mac =
+      false;  // its first frame tells the guest's MAC, for each connection anew; `mac` is not used
   net::MacAddress gateway_mac;
   std::uint16_t mtu = 0;  // 1280..65520
   std::string name;       // in audit records; [a-z0-9-]{1,63}
@@ -81,12 +83,25 @@ struct AttachTarget {
   std::string userns;  // a path; empty: the user namespace that owns the network namespace
 };
 
-// `cordon run`, or `cordon attach` when `attach` has a value.
+// Where the virtual machine of `cordon vm` comes from, and in which language its end of the link talks.
+struct VmOptions {
+  enum class Protocol : std::uint8_t {
+    kStream,     // QEMU's: each frame behind its length (core/link/stream_link.h)
+    kVhostUser,  // no option asks for it yet
+  };
+  Protocol protocol = Protocol::kStream;
+  std::string socket;     // a path where we listen; empty: `fd`
+  std::optional<int> fd;  // the caller's connected socket; the launcher's business alone
+  bool one_off = false;   // the first client's end is ours; always so with `fd`
+};
+
+// `cordon run`, `cordon attach` when `attach` has a value, `cordon vm` when `vm` has one.
 struct RunOptions {
   ControlSocket control = ControlSocket::kDefault;
   std::string control_path;   // for kPath
   bool watch_policy = false;  // reload when a policy file changes
   std::optional<AttachTarget> attach;
+  std::optional<VmOptions> vm;
   std::optional<int> ready_fd;            // told when traffic can flow; the launcher's business alone
   std::string pid_file;                   // "": none
   std::vector<std::string> policy_files;  // --policy, in order
@@ -103,7 +118,7 @@ struct RunOptions {
   std::optional<link::Faults> link_faults;  // --link-faults: harm on purpose
   Features features;
   Verbosity verbosity = Verbosity::kNormal;
-  std::vector<std::string> command;  // empty for attach, else never
+  std::vector<std::string> command;  // empty for attach and vm, else never
 };
 
 // The files that `cordon policy` looks at.

@@ -173,9 +173,9 @@ bool FamilyPlan::is_guest(const net::IpAddress& candidate) const {
 
 namespace {
 
-OrUsage<void> fill_services(const LanOptions& raw, GuestPlan& plan) {
+OrUsage<void> fill_services(const LanOptions& raw, Configured by, GuestPlan& plan) {
   lan::Services& services = plan.services;
-  plan.configure = !raw.no_config_net;
+  plan.configure = by == Configured::kByOption && !raw.no_config_net;
   services.neighbours = !raw.no_ndp;
   services.dhcp = plan.ipv4.has_value() && !raw.no_dhcp;
   services.dhcpv6 = plan.ipv6.has_value() && !raw.no_dhcpv6;
@@ -220,7 +220,7 @@ OrUsage<void> check_conflicts(const LanOptions& raw) {
 
 }  // namespace
 
-OrUsage<GuestPlan> LanOptions::plan() const {
+OrUsage<GuestPlan> LanOptions::plan(Configured by) const {
   if (const auto fine = check_conflicts(*this); !fine) return Failure(fine.error());
   auto own = all_addresses(addresses);
   if (!own) return Failure(own.error());
@@ -250,7 +250,7 @@ OrUsage<GuestPlan> LanOptions::plan() const {
     if (!made) return Failure(made.error());
     (family == net::Family::kIpv4 ? plan.ipv4 : plan.ipv6) = *made;
   }
-  if (const auto filled = fill_services(*this, plan); !filled) return Failure(filled.error());
+  if (const auto filled = fill_services(*this, by, plan); !filled) return Failure(filled.error());
   return plan;
 }
 

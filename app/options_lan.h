@@ -9,6 +9,12 @@
 
 namespace cordon::app {
 
+// Who gives the guest's interface its addresses.
+enum class Configured : std::uint8_t {
+  kByOption,  // we do, unless there is --no-config-net
+  kByGuest,   // a virtual machine, by DHCP and router advertisements or by what it was told
+};
+
 // Text as typed.
 struct LanOptions {
   std::vector<std::string> addresses, gateways, dns, search;
@@ -42,7 +48,7 @@ struct LanOptions {
     flag("--no-ndp", no_ndp);
   }
   // Families and services; link, MTU and name of the result are left alone.
-  [[nodiscard]] std::expected<GuestPlan, UsageError> plan() const;
+  [[nodiscard]] std::expected<GuestPlan, UsageError> plan(Configured by = Configured::kByOption) const;
 };
 
 }  // namespace cordon::app

@@ -15,6 +15,7 @@
 #include "app/launcher_audit.h"
 #include "app/policy_loader.h"
 #include "app/publish.h"
+#include "app/vm_guest.h"
 #include "core/base/stderr.h"
 #include "policy/load.h"
 #include "sandbox/launcher.h"
@@ -40,6 +41,7 @@ class CommandGuest final : public sandbox::GuestStarter {
 
 std::unique_ptr<sandbox::GuestStarter> make_guest(const RunOptions& options) {
   if (options.attach) return std::make_unique<AttachGuest>(options);
+  if (options.vm) return std::make_unique<VmGuest>(options);
   return std::make_unique<CommandGuest>(options);
 }
 
@@ -51,6 +53,12 @@ int fail_line(const base::Error& error) {
 }  // namespace
 
 int run(const RunOptions& options, const std::vector<std::string>& arguments) {
+  std::optional<sandbox::VmPort> vm;
+  if (options.vm && options.vm->fd) {
+    auto adopted = open_vm_port(*options.vm);
+    if (!adopted) return fail_line(adopted.error());
+    vm.emplace(std::move(*adopted));
+  }
   ReadyFd ready;
   if (options.ready_fd) {
     auto taken = ReadyFd::take(*options.ready_fd);
@@ -77,6 +85,11 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
         stderr);
   auto listeners = open_privileged_ports(options);
   if (!listeners) return fail_line(listeners.error());
+  if (options.vm && !vm) {
+    auto listening = open_vm_port(*options.vm);
+    if (!listening) return fail_line(listening.error());
+    vm.emplace(std::move(*listening));
+  }
   LauncherAudit records{options, *audit};
   sandbox::LauncherConfig config;
   config.arguments = arguments;
@@ -98,6 +111,7 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
     return loader_arguments(options, kind, policy_files.current());
   };
   if (*control) config.control.emplace(std::move(**control));
+  if (vm) config.vm.emplace(std::move(*vm));
   if (options.watch_policy) config.watched_files = policy_files.current();
   if (options.watch_policy && config.watched_files.empty() && options.verbosity != Verbosity::kQuiet)
     std::fputs("cordon: --watch-policy: there is no policy file to watch\n", stderr);

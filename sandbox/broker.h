@@ -113,6 +113,7 @@ class Broker {
     return inbound_ ? inbound_->counters : InboundCounters{};
   }
   [[nodiscard]] std::size_t offers() const { return inbound_ ? inbound_->offers.size() : 0; }
+  [[nodiscard]] bool has_translator() const { return !lanes_.empty(); }
   [[nodiscard]] std::uint32_t flows() const { return table_.size(); }
   [[nodiscard]] std::size_t metered() const { return metered_; }
 

@@ -33,9 +33,7 @@ WorkerFds worker_fds(unsigned worker) {
 
 unsigned count_workers() {
   unsigned workers = 1;
-  while (workers < control::kMaxWorkers && is_packet_socket(worker_fds(workers).channel) &&
-         ::fcntl(worker_fds(workers).tap, F_GETFD) >= 0)
-    ++workers;
+  while (workers < control::kMaxWorkers && is_packet_socket(worker_fds(workers).channel)) ++workers;
   return workers;
 }
 

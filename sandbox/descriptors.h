@@ -1,7 +1,8 @@
 // Descriptors of a role: 0-2 standard, 3 and 4 its two ends (control.h), 5 a pidfd of the launcher until
-// begin. From 6 on, of a translator: the first worker's bulk queue, then channel, tap and bulk queue of each
-// further worker; of a broker: the listening sockets that the launcher had to open for it. A translator's
-// standard output is a pipe on which it says once that its loop begins.
+// begin. The translator's 4 is a queue of the tap or a virtual machine's connection. From 6 on, of a
+// translator: the first worker's bulk queue, then channel, tap and bulk queue of each further worker; of a
+// broker: the listening sockets that the launcher had to open for it. A translator's standard output is a
+// pipe on which it says once that its loop begins.
 #pragma once
 
 #include "core/base/error.h"
@@ -10,11 +11,13 @@ namespace cordon::sandbox {
 
 inline constexpr int kLauncherFd = 5;
 inline constexpr int kFirstFreeFd = 6;
+// A translator's exit status: the guest's end of the link did what it may not, and said so on stderr.
+inline constexpr int kBrokenLink = 3;
 
 // The ends of one of the translator's workers.
 struct WorkerFds {
   int channel;
-  int tap;
+  int tap;   // or nothing, where one connection serves all workers
   int bulk;  // a second queue of the tap, or nothing
 };
 [[nodiscard]] WorkerFds worker_fds(unsigned worker);

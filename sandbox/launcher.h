@@ -24,6 +24,9 @@
 // which no process of ours holds), when the guest says so, or by one of the signals; with 125 when the
 // command would be left without network.
 //
+// A virtual machine has no interface but a connection, which comes and goes; each gets a translator of its
+// own (supervisor_vm.cc), and between two of them the broker waits as it does for a restarted one.
+//
 // The launcher's own death ends every role by PDEATHSIG. Orphans of the command come to the launcher
 // (subreaper) and are killed with the rest: nothing is left behind.
 #pragma once
@@ -40,6 +43,7 @@
 #include "core/base/time.h"
 #include "sandbox/control.h"
 #include "sandbox/control_listener.h"
+#include "sandbox/vm_port.h"
 
 namespace cordon::sandbox {
 
@@ -49,7 +53,7 @@ class GuestStarter {
  public:
   struct Started {
     pid_t command = -1;          // our child, which waits for go(); -1: no command
-    std::vector<base::Fd> taps;  // the interface's queues, one for each worker, never none
+    std::vector<base::Fd> taps;  // the interface's queues, one for each worker; none: LauncherConfig::vm
     bool bulk_queues = false;    // two for each worker: first their main ones, then those for bulk
   };
   virtual ~GuestStarter() = default;
@@ -70,6 +74,11 @@ struct LauncherEvent {
     kTranslatorGivenUp,  // crash loop: the guest stays without network
     kBrokerDied,
     kInterfaceGone,  // the command has removed it, which only it can do
+    // Of a virtual machine:
+    kGuestConnected,
+    kGuestLeft,
+    kLinkBroken,      // it broke the rules of its link, and was cut off
+    kConnectionLost,  // its translator died
   };
   Kind kind;
   std::string
@@ -95,6 +104,8 @@ struct LauncherConfig {
   std::function<base::Fd()> reopen_audit;
   // Where control clients come in, once the guest runs and for as long as the broker lives.
   std::optional<ControlListener> control;
+  // Where the guest comes in, once the broker is ready, when it is a virtual machine.
+  std::optional<VmPort> vm;
   std::string resolv_conf = "/etc/resolv.conf";
   bool verbose = false;
   // Traffic flows, and COMMAND was released.

@@ -58,6 +58,7 @@ void Supervisor::work_deadlines() {
   watch_loader_deadline();
   if (base::monotonic_now() >= send_due_) send_waiting();
   if (base::monotonic_now() >= control_due_) open_control();
+  if (base::monotonic_now() >= vm_due_) open_vm();
   if (policy_watch_) {
     if (policy_watch_->take(base::monotonic_now())) load_policy(control::LoadCause::kWatch);
     if (const auto problem = policy_watch_->take_problem(); !problem.empty())
@@ -67,7 +68,7 @@ void Supervisor::work_deadlines() {
 }
 
 int Supervisor::milliseconds_to_deadline() const {
-  auto due = std::min({loader_deadline_, send_due_, control_due_, log_watch_.due()});
+  auto due = std::min({loader_deadline_, send_due_, control_due_, vm_due_, log_watch_.due()});
   if (policy_watch_) due = std::min(due, policy_watch_->due());
   if (revoke_) due = std::min(due, revoke_->deadline);
   if (failed_start_) due = std::min(due, failed_start_->deadline);
@@ -83,6 +84,10 @@ base::Result<void> Supervisor::dispatch(int fd) {
   if (translator_output_ && fd == translator_output_.get()) return read_translator_ready();
   if (!has_command_ && fd == guest_.end_fd()) {
     if (guest_.ended() && !result_) result_ = 0;
+    return {};
+  }
+  if (config_.vm && fd == config_.vm->poll_fd()) {
+    serve_vm();
     return {};
   }
   if (policy_watch_ && fd == policy_watch_->poll_fd()) {
@@ -184,10 +189,11 @@ base::Result<void> Supervisor::read_translator_ready() {
 }
 
 base::Result<void> Supervisor::go_when_ready() {
-  if (ready_ || !broker_ready_ || !translator_ready_) return {};
+  if (ready_ || !broker_ready_ || (!translator_ready_ && !config_.vm)) return {};
   ready_ = true;
   CORDON_TRY(guest_.go());
   open_control();
+  open_vm();
   if (config_.on_ready) config_.on_ready();
   return {};
 }

@@ -1,6 +1,7 @@
 // The launcher's inside: one life from the start of the roles to the end of everything. launcher.h has the
 // theory. supervisor_start.cc starts, supervisor.cc is the loop, supervisor_policy.cc brings
-// policies, supervisor_end.cc deals with whatever ended.
+// policies, supervisor_vm.cc serves a virtual machine's connections, supervisor_end.cc deals with whatever
+// ended.
 #pragma once
 
 #include <sys/types.h>
@@ -87,6 +88,14 @@ class Supervisor {
   void on_policy_stuck();
   void watch_loader_deadline();
 
+  // A virtual machine's connections.
+  void open_vm();
+  void rest_vm(base::Instant until);
+  void serve_vm();
+  void on_client(base::Fd client, const std::string& who);
+  void on_vm_translator_ended(int status, bool killed_by_us, const std::string& detail);
+  void on_connection_lost(LauncherEvent::Kind kind, const std::string& what, const std::string& detail);
+
   // Ends.
   void reap_children();
   void on_broker_ended(int status);
@@ -142,8 +151,11 @@ class Supervisor {
   base::Instant send_due_ = base::Instant::never();
   base::Instant control_due_ = base::Instant::never();  // too many came: when to look again
   bool refusal_told_ = false;
+  base::Instant vm_due_ = base::Instant::never();  // when to look for clients again
+  bool vm_refusal_told_ = false;
   std::optional<Revocation> revoke_;
   std::string kill_reason_;
+  bool translator_ending_ = false;  // its end is being looked at; the reason may still arrive
   std::deque<base::Instant> restarts_;
   base::Instant begun_;
   base::Fd translator_output_;

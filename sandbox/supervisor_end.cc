@@ -88,15 +88,18 @@ void Supervisor::on_translator_ended(int status) {
       result_ = kOwnFailure;
     }
   translator_output_.reset();
-  const bool killed_by_us = !kill_reason_.empty();
-  const std::string detail = kill_reason_.empty() ? describe_status(status) : std::exchange(kill_reason_, {});
-  // The broker may have become ready as well.
+  // The broker may have become ready as well, or have said what was wrong with the translator.
+  translator_ending_ = true;
   if (const auto read = read_control(); !read && !result_) {
     say(base::describe(read.error()));
     result_ = kOwnFailure;
   }
+  translator_ending_ = false;
+  const bool killed_by_us = !kill_reason_.empty();
+  const std::string detail = killed_by_us ? std::exchange(kill_reason_, {}) : describe_status(status);
   // Without its end of the control socket the broker is about to end.
   if (result_ || broker_gone_ || !control_ || !broker_.running() || !is_alive(broker_.pidfd.get())) return;
+  if (config_.vm) return on_vm_translator_ended(status, killed_by_us, detail);
   if (interface_gone() && ready_) return on_interface_gone();
   if (!ready_ && !killed_by_us) {
     // It follows a broker that refuses to start, which then gives the better answer.
@@ -143,9 +146,9 @@ void Supervisor::restart_translator(const std::string& line, const std::string& 
 }
 
 void Supervisor::kill_translator(std::string reason) {
-  if (!translator_.running()) return;
+  if (!translator_.running() && !translator_ending_) return;
   kill_reason_ = std::move(reason);
-  ::kill(translator_.pid, SIGKILL);
+  if (translator_.running()) ::kill(translator_.pid, SIGKILL);
 }
 
 void Supervisor::report(LauncherEvent::Kind kind, const std::string& line, const std::string& detail) {

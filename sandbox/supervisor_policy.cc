@@ -121,6 +121,7 @@ void Supervisor::on_policy_stuck() {
 void Supervisor::on_policy_sent() {
   policy_waits_ = false;
   policy_deadline_ = base::Instant::never();
+  open_vm();
   if (!std::exchange(translator_held_, false) || result_) return;
   restart_translator("started again, the broker has the policy", "the policy was handed over");
 }

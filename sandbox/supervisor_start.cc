@@ -23,7 +23,8 @@ base::Result<int> Supervisor::run() {
     if (const auto refusal = broker_refusal()) return *refusal;
     return std::unexpected(std::move(started).error());
   }
-  if (auto started = start_translator(); !started) {
+  // A virtual machine's translator comes with its connection.
+  if (auto started = config_.vm ? base::Result<void>{} : start_translator(); !started) {
     if (const auto refusal = broker_refusal()) return *refusal;
     return std::unexpected(std::move(started).error());
   }
@@ -101,9 +102,11 @@ base::Result<void> Supervisor::start_translator() {
   std::vector<WorkerFds> workers;
   const std::size_t half = taps_.size() / 2;
   const bool bulk = bulk_queues_ && half > 0;
-  for (std::size_t i = 0; i < (bulk ? half : taps_.size()); ++i) {
+  const auto tap = [this](std::size_t i) { return i < taps_.size() ? taps_[i].get() : -1; };
+  const std::size_t count = config_.vm ? config_.vm->workers() : bulk ? half : taps_.size();
+  for (std::size_t i = 0; i < count; ++i) {
     channels.push_back(CORDON_TRY(make_channel_pair()));
-    workers.push_back({channels.back().translator.get(), taps_[i].get(), bulk ? taps_[half + i].get() : -1});
+    workers.push_back({channels.back().translator.get(), tap(i), bulk ? tap(half + i) : -1});
   }
   const base::Fd diagnostics = CORDON_TRY(diagnostics_.open());
   watch(diagnostics_.poll_fd());

@@ -9,11 +9,11 @@
 namespace cordon::sandbox {
 namespace {
 
-std::optional<link::FaultLink> faults_of(const LaneSetup& setup, link::Link& tap) {
+std::optional<link::FaultLink> faults_of(const LaneSetup& setup, link::Link& inner) {
   if (!setup.config.faults) return std::nullopt;
   link::Faults faults = *setup.config.faults;
   faults.seed += setup.number;
-  return std::optional<link::FaultLink>{std::in_place, tap, faults};
+  return std::optional<link::FaultLink>{std::in_place, inner, faults};
 }
 
 }  // namespace
@@ -55,9 +55,11 @@ void CounterReporter::finish() {
 Lane::Lane(const LaneSetup& setup)
     : group_(setup.group),
       number_(setup.number),
-      tap_(base::Fd{worker_fds(setup.number).tap}, setup.offloads,
-           base::Fd{setup.bulk_queue ? worker_fds(setup.number).bulk : -1}),
-      faulty_(faults_of(setup, tap_)),
+      link_({.kind = setup.config.link,
+             .lane = setup.number,
+             .offloads = setup.offloads,
+             .bulk_queue = setup.bulk_queue}),
+      faulty_(faults_of(setup, link_.link())),
       gate_(base::Fd{worker_fds(setup.number).channel}),
       worker_(setup.worker, chosen_link(), gate_),
       channel_(gate_, worker_,
@@ -67,7 +69,7 @@ Lane::Lane(const LaneSetup& setup)
 }
 
 link::Link& Lane::chosen_link() {
-  link::Link& queue = faulty_ ? static_cast<link::Link&>(*faulty_) : tap_;
+  link::Link& queue = faulty_ ? static_cast<link::Link&>(*faulty_) : link_.link();
   if (group_ == nullptr) return queue;
   return shared_.emplace(queue, *group_, number_);
 }
@@ -75,7 +77,7 @@ link::Link& Lane::chosen_link() {
 bool Lane::turn() {
   worker_.run_once(counters_.tick(base::monotonic_now()));
   channel_.adjust();
-  return !channel_.closed() && !tap_.dead() && (group_ == nullptr || !group_->stopped());
+  return !channel_.closed() && !link_.dead() && (group_ == nullptr || !group_->stopped());
 }
 
 void Lane::finish() {

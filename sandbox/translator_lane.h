@@ -1,19 +1,20 @@
 // A lane: all that one worker of the translator has, and its loop.
 //
 // Theory of operation. Link, gate and worker are made before the lockdown; serve() runs in a thread of its
-// own for all lanes but the first, which is the main thread's. Lanes share nothing but their WorkerGroup
+// own for all lanes but the first, which is the main thread's. A lane's link is of one kind or another
+// (translator_link.h). Lanes share nothing but their WorkerGroup
 // (core/plane/shared_link.h); a lane that is alone has none and pays for none. A lane ends when its channel
-// or tap ends or when the group is stopped, and then stops the group: no worker goes on without the others.
+// or link ends or when the group is stopped, and then stops the group: no worker goes on without the others.
 #pragma once
 
 #include <array>
 #include <optional>
 
 #include "core/link/fault_link.h"
-#include "core/link/tap_link.h"
 #include "core/plane/shared_link.h"
 #include "core/plane/worker.h"
 #include "sandbox/channel.h"
+#include "sandbox/translator_link.h"
 #include "sandbox/translator_process.h"
 
 namespace cordon::sandbox {
@@ -84,13 +85,14 @@ class Lane {
   [[nodiscard]] bool turn();
   // Tells the others, and the broker the last counters.
   void finish();
+  [[nodiscard]] const GuestLink& guest_link() const { return link_; }
 
  private:
   [[nodiscard]] link::Link& chosen_link();
 
   plane::WorkerGroup* group_;
   unsigned number_;
-  link::TapLink tap_;
+  GuestLink link_;
   std::optional<link::FaultLink> faulty_;
   std::optional<plane::SharedLink> shared_;
   ChannelGate gate_;

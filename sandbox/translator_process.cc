@@ -133,7 +133,14 @@ base::Result<void> serve(const TranslatorConfig& config) {
   worker_config.key = CORDON_TRY(random_key());
   worker_config.limits = share_of(config.worker.limits, workers);
   const base::Fd end_signal = CORDON_TRY(open_end_signal());
-  const auto offloads = CORDON_TRY(link::set_tap_offloads(control::kSecondFd, config.wanted));
+  lan::GuestMac guest_mac;
+  if (config.learn_guest_mac) {
+    worker_config.lan.guest_mac = {};
+    worker_config.guest_mac = &guest_mac;
+  }
+  link::Capabilities offloads;
+  if (config.link == LinkKind::kTap)
+    offloads = CORDON_TRY(link::set_tap_offloads(control::kSecondFd, config.wanted));
 
   plane::ShaperBank shapers;
   if (workers > 1) worker_config.shapers = &shapers;
@@ -150,6 +157,7 @@ base::Result<void> serve(const TranslatorConfig& config) {
   Lane& first = *lanes.front();
   EndSource end;
   first.worker().add_poll_source(end_signal.get(), end);
+  if (config.learn_guest_mac) first.worker().want_guest();
 
   LaneThreads threads;
   constexpr unsigned kMaxOffers = 1024;  // InboundOptions: sockets that are not flows yet
@@ -170,11 +178,14 @@ base::Result<void> serve(const TranslatorConfig& config) {
   while (first.turn() && !end.asked()) {
   }
   first.finish();
+  const std::string violation = first.guest_link().violation();
+  if (!violation.empty())
+    std::fprintf(stderr, "cordon: translator: the guest's link: %s\n", violation.c_str());
   // By the clock: a tap that is gone is an event at once, each time.
   const base::Instant patience = base::monotonic_now() + std::chrono::milliseconds{50};
   while (threads.running() && base::monotonic_now() < patience)
     first.worker().run_once(std::chrono::milliseconds{1});
-  ::_exit(0);
+  ::_exit(violation.empty() ? 0 : kBrokenLink);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// The translator's process: channels to the broker and queues of the tap in (descriptors.h), lockdown, one
-// worker a thread (translator_lane.h), until a channel closes. Everything is reserved before the filter is
-// installed; afterwards it neither opens nor allocates.
+// The translator's process: channels to the broker and the guest's end of the link in (descriptors.h),
+// lockdown, one worker a thread (translator_lane.h), until a channel closes. Everything is reserved before
+// the filter is installed; afterwards it neither opens nor allocates.
 #pragma once
 
 #include <optional>
@@ -11,16 +11,24 @@
 
 namespace cordon::sandbox {
 
+// What descriptor 4 is.
+enum class LinkKind : std::uint8_t {
+  kTap,     // one queue of it; each further worker has its own
+  kStream,  // a connection with QEMU's stream protocol, for one worker
+};
+
 struct TranslatorConfig {
-  plane::WorkerConfig worker;  // worker.key is replaced by random bytes
-  link::Capabilities wanted;   // offloads; link::set_tap_offloads() says what the kernel takes
+  LinkKind link = LinkKind::kTap;
+  bool learn_guest_mac = false;  // worker.lan.guest_mac is not known
+  plane::WorkerConfig worker;    // worker.key is replaced by random bytes
+  link::Capabilities wanted;     // offloads; link::set_tap_offloads() says what the kernel takes
   std::optional<link::Faults> faults;
   bool verbose = false;  // print the isolation report
   bool strict = false;   // refuse to run when it is not full
 };
 
 // Call as the first thing in main() for --role=translator. Returns the exit status: 0 when the channel or the
-// link ended, 1 after an error line on stderr.
+// link ended, kBrokenLink when the guest's end of it broke its rules, 1 after an error line on stderr.
 [[nodiscard]] int run_translator(const TranslatorConfig& config);
 
 }  // namespace cordon::sandbox
