@@ -1,13 +1,14 @@
 # bash completion for cordon(1); needs nothing but bash. Commands, options and the kind of their values are read
 # from `cordon --help`, so that they are those of the installed version.
 
-# Lines "group option value": group is `attach` for options of attach alone, else `any`; value is what the help
+# Lines "group option value": group is `attach` or `vm` for options of that command alone, else `any`; value is what the help
 # shows, FILE for a name and best for a word to type. The arguments are the command whose help it is.
 _cordon_options() {
   local group=any line value word
   "$@" --help 2>/dev/null | while IFS= read -r line; do
     case $line in
       *'(attach)') group=attach ;;
+      *'(vm)') group=vm ;;
       [A-Z]*) group=any ;;
       '  -'*)
         line=${line#  }
@@ -91,7 +92,7 @@ _cordon() {
     before=${COMP_WORDS[COMP_CWORD - 2]}
   fi
   case $command in
-    run | attach | ctl) ;;
+    run | attach | vm | ctl) ;;
     policy)
       if ((COMP_CWORD == 2)); then
         _cordon_words "$(_cordon_actions "$1") --help" "$word"
