@@ -173,7 +173,7 @@ cordon_processes() {
   local directory
   for directory in /proc/[0-9]*; do
     case "$(tr '\0' ' ' 2>/dev/null <"$directory/cmdline")" in
-      *cordon\ --role=${1:-}* | *cordon\ run* | *cordon\ attach*) echo "${directory#/proc/}" ;;
+      *cordon\ --role=${1:-}* | *cordon\ run* | *cordon\ attach* | *cordon\ vm*) echo "${directory#/proc/}" ;;
     esac
   done
 }
@@ -184,6 +184,7 @@ role() {  # role NAME: pid of the first process in this role
       "cordon --role=$1 "*) echo "${directory#/proc/}"; return 0 ;;
       "$CORDON run "*) [ "$1" = launcher ] && { echo "${directory#/proc/}"; return 0; } ;;
       "$CORDON attach "*) [ "$1" = attach ] && { echo "${directory#/proc/}"; return 0; } ;;
+      "$CORDON vm "*) [ "$1" = vm ] && { echo "${directory#/proc/}"; return 0; } ;;
     esac
   done
   return 1
