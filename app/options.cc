@@ -72,6 +72,7 @@ Which virtual machine (vm)
   --socket PATH          listen here for it; one at a time, and the next one after it
   --fd N                 this descriptor is connected to it; its end is the end
   --one-off              end when the first one has left
+  --vhost-user           the other side is a vhost-user front end; --threads N serves N queue pairs
 
 Telling others
   --ready-fd N           write "1" to this descriptor and close it when traffic can flow
@@ -227,7 +228,7 @@ std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& opt
   const auto threads = parse_threads(raw.threads);
   if (!threads) return std::unexpected(threads.error());
   options.threads = *threads;
-  if (options.vm && options.threads > 1)
+  if (options.vm && options.vm->protocol == VmOptions::Protocol::kStream && options.threads > 1)
     return usage("--threads " + raw.threads + ": a stream is one queue, which one thread serves");
   const auto memory = parse_socket_memory(raw.socket_memory);
   if (!memory) return std::unexpected(memory.error());

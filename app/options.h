@@ -87,7 +87,7 @@ struct AttachTarget {
 struct VmOptions {
   enum class Protocol : std::uint8_t {
     kStream,     // QEMU's: each frame behind its length (core/link/stream_link.h)
-    kVhostUser,  // no option asks for it yet
+    kVhostUser,  // a front end hands over the guest's memory and queues (core/vhost/)
   };
   Protocol protocol = Protocol::kStream;
   std::string socket;     // a path where we listen; empty: `fd`

@@ -17,7 +17,8 @@ std::unexpected<UsageError> usage(std::string message) {
 const char* RawVm::given() const {
   if (!socket.empty()) return "--socket";
   if (!fd.empty()) return "--fd";
-  return one_off ? "--one-off" : nullptr;
+  if (one_off) return "--one-off";
+  return vhost_user ? "--vhost-user" : nullptr;
 }
 
 std::expected<VmOptions, UsageError> vm_options(const RawVm& raw, std::span<const std::string> operands) {
@@ -29,6 +30,7 @@ std::expected<VmOptions, UsageError> vm_options(const RawVm& raw, std::span<cons
   if (!raw.socket.empty() && !raw.fd.empty())
     return usage("--socket " + raw.socket + " contradicts --fd " + raw.fd + "; drop one");
   VmOptions vm;
+  if (raw.vhost_user) vm.protocol = VmOptions::Protocol::kVhostUser;
   vm.one_off = raw.one_off;
   if (!raw.socket.empty()) {
     if (raw.socket.size() > sandbox::kMostSocketName)

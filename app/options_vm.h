@@ -13,6 +13,7 @@ namespace cordon::app {
 struct RawVm {
   std::string socket, fd;
   bool one_off = false;
+  bool vhost_user = false;
 
   // text(name, into): the last one counts; flag(name, into).
   template <class Text, class Flag>
@@ -20,6 +21,7 @@ struct RawVm {
     text("--socket", socket);
     text("--fd", fd);
     flag("--one-off", one_off);
+    flag("--vhost-user", vhost_user);
   }
   // The first of them that was given, for other commands to refuse; nullptr: none.
   [[nodiscard]] const char* given() const;

@@ -13,6 +13,7 @@
 #include "app/control_open.h"
 #include "app/guest_child.h"
 #include "app/launcher_audit.h"
+#include "app/options_threads.h"
 #include "app/policy_loader.h"
 #include "app/publish.h"
 #include "app/vm_guest.h"
@@ -111,6 +112,8 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
     return loader_arguments(options, kind, policy_files.current());
   };
   if (*control) config.control.emplace(std::move(**control));
+  // Of the two protocols only vhost-user has more than one queue.
+  if (vm && options.vm->protocol == VmOptions::Protocol::kVhostUser) vm->set_workers(queue_count(options));
   if (vm) config.vm.emplace(std::move(*vm));
   if (options.watch_policy) config.watched_files = policy_files.current();
   if (options.watch_policy && config.watched_files.empty() && options.verbosity != Verbosity::kQuiet)

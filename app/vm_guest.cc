@@ -5,11 +5,20 @@
 namespace cordon::app {
 
 base::Result<void> VmGuest::go() {
-  if (options_.verbosity != Verbosity::kQuiet && !options_.vm->socket.empty())
+  const VmOptions& vm = *options_.vm;
+  if (options_.verbosity == Verbosity::kQuiet || vm.socket.empty()) return {};
+  if (vm.protocol == VmOptions::Protocol::kVhostUser)
+    std::fprintf(
+        stderr,
+        "cordon: waiting for a virtual machine: qemu-system-... -chardev socket,id=c0,path=%s -netdev "
+        "vhost-user,id=n0,chardev=c0 -device virtio-net-pci,netdev=n0, with shared memory "
+        "(-object memory-backend-memfd,...,share=on)\n",
+        vm.socket.c_str());
+  else
     std::fprintf(stderr,
                  "cordon: waiting for a virtual machine: qemu-system-... -netdev "
                  "stream,id=n0,server=off,addr.type=unix,addr.path=%s -device virtio-net-pci,netdev=n0\n",
-                 options_.vm->socket.c_str());
+                 vm.socket.c_str());
   return {};
 }
 

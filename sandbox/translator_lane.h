@@ -71,6 +71,7 @@ struct LaneSetup {
   plane::WorkerGroup* group = nullptr;  // nullptr: alone
   unsigned number = 0;
   bool bulk_queue = false;
+  VhostPort* vhost = nullptr;
 };
 
 class Lane {

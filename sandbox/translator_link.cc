@@ -4,12 +4,16 @@
 
 namespace cordon::sandbox {
 
-GuestLink::GuestLink(const Setup& setup) : link_(choose(setup)) {}
+GuestLink::GuestLink(const Setup& setup) : link_(choose(setup)) {
+  if (auto* const pair = std::get_if<vhost::VhostLink>(&link_)) setup.vhost->add(*pair);
+}
 
 GuestLink::Choice GuestLink::choose(const Setup& setup) {
   const WorkerFds fds = worker_fds(setup.lane);
   switch (setup.kind) {
     case LinkKind::kStream: return Choice{std::in_place_type<link::StreamLink>, base::Fd{fds.tap}};
+    case LinkKind::kVhostUser:
+      return Choice{std::in_place_type<vhost::VhostLink>, setup.vhost->seat(setup.lane)};
     case LinkKind::kTap: break;
   }
   return Choice{std::in_place_type<link::TapLink>, base::Fd{fds.tap}, setup.offloads,

@@ -6,7 +6,9 @@
 
 #include "core/link/stream_link.h"
 #include "core/link/tap_link.h"
+#include "core/vhost/vhost_link.h"
 #include "sandbox/translator_process.h"
+#include "sandbox/translator_vhost.h"
 
 namespace cordon::sandbox {
 
@@ -17,6 +19,7 @@ class GuestLink {
     unsigned lane = 0;
     link::Capabilities offloads;  // of a tap: what set_tap_offloads() said
     bool bulk_queue = false;
+    VhostPort* vhost = nullptr;  // of kVhostUser
   };
   explicit GuestLink(const Setup& setup);
 
@@ -27,7 +30,7 @@ class GuestLink {
   [[nodiscard]] std::string violation() const;
 
  private:
-  using Choice = std::variant<link::TapLink, link::StreamLink>;
+  using Choice = std::variant<link::TapLink, link::StreamLink, vhost::VhostLink>;
   static Choice choose(const Setup& setup);
   Choice link_;
 };

@@ -142,6 +142,9 @@ base::Result<void> serve(const TranslatorConfig& config) {
   if (config.link == LinkKind::kTap)
     offloads = CORDON_TRY(link::set_tap_offloads(control::kSecondFd, config.wanted));
 
+  std::optional<VhostPort> vhost;
+  if (config.link == LinkKind::kVhostUser) vhost.emplace(workers);
+
   plane::ShaperBank shapers;
   if (workers > 1) worker_config.shapers = &shapers;
   std::optional<plane::WorkerGroup> group;
@@ -151,19 +154,27 @@ base::Result<void> serve(const TranslatorConfig& config) {
     // One worker speaks for the link without being asked.
     worker_config.lan.services.unsolicited =
         config.worker.lan.services.unsolicited && i == plane::Owners::kLinkOwner;
-    lanes.push_back(std::make_unique<Lane>(
-        LaneSetup{config, worker_config, offloads, group ? &*group : nullptr, i, bulk_queues}));
+    lanes.push_back(
+        std::make_unique<Lane>(LaneSetup{config, worker_config, offloads, group ? &*group : nullptr, i,
+                                         bulk_queues, vhost ? &*vhost : nullptr}));
   }
   Lane& first = *lanes.front();
   EndSource end;
   first.worker().add_poll_source(end_signal.get(), end);
   if (config.learn_guest_mac) first.worker().want_guest();
+  if (vhost)
+    CORDON_TRY(vhost->begin(base::Fd{control::kSecondFd},
+                            {.front_end = config.vhost_front_end,
+                             .pairs = workers,
+                             .mtu = static_cast<std::uint16_t>(config.worker.lan.mtu)},
+                            first.worker()));
 
   LaneThreads threads;
   constexpr unsigned kMaxOffers = 1024;  // InboundOptions: sockets that are not flows yet
-  LockOptions lock{.max_fds = config.worker.limits.flows + kMaxOffers + 64 * workers,
+  LockOptions lock{.max_fds = config.worker.limits.flows + kMaxOffers + 64 * workers + (vhost ? 64 : 0),
                    .print_report = config.verbose,
                    .strict = config.strict,
+                   .maps_memory = vhost.has_value(),
                    .start_threads = {}};
   if (workers > 1) {
     CORDON_TRY(threads.open());
@@ -175,10 +186,10 @@ base::Result<void> serve(const TranslatorConfig& config) {
   if (workers > 1) threads.begin();
   tell_ready();
 
-  while (first.turn() && !end.asked()) {
+  while (first.turn() && !end.asked() && (!vhost || vhost->open())) {
   }
   first.finish();
-  const std::string violation = first.guest_link().violation();
+  const std::string violation = vhost ? vhost->violation() : first.guest_link().violation();
   if (!violation.empty())
     std::fprintf(stderr, "cordon: translator: the guest's link: %s\n", violation.c_str());
   // By the clock: a tap that is gone is an event at once, each time.

@@ -8,20 +8,23 @@
 #include "core/base/error.h"
 #include "core/link/fault_link.h"
 #include "core/plane/worker.h"
+#include "core/vhost/features.h"
 
 namespace cordon::sandbox {
 
 // What descriptor 4 is.
 enum class LinkKind : std::uint8_t {
-  kTap,     // one queue of it; each further worker has its own
-  kStream,  // a connection with QEMU's stream protocol, for one worker
+  kTap,        // one queue of it; each further worker has its own
+  kStream,     // a connection with QEMU's stream protocol, for one worker
+  kVhostUser,  // a vhost-user front end's connection; each worker has a queue pair
 };
 
 struct TranslatorConfig {
   LinkKind link = LinkKind::kTap;
   bool learn_guest_mac = false;  // worker.lan.guest_mac is not known
   plane::WorkerConfig worker;    // worker.key is replaced by random bytes
-  link::Capabilities wanted;     // offloads; link::set_tap_offloads() says what the kernel takes
+  vhost::FrontEnd vhost_front_end = vhost::FrontEnd::kQemu;
+  link::Capabilities wanted;  // offloads; link::set_tap_offloads() says what the kernel takes
   std::optional<link::Faults> faults;
   bool verbose = false;  // print the isolation report
   bool strict = false;   // refuse to run when it is not full
