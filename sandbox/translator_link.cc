@@ -1,5 +1,6 @@
 #include "sandbox/translator_link.h"
 
+#include "core/vhost/fault_guard.h"
 #include "sandbox/descriptors.h"
 
 namespace cordon::sandbox {
@@ -25,6 +26,8 @@ link::Link& GuestLink::link() {
 }
 
 bool GuestLink::dead() const {
+  // Its own thread asks: whichever lane has found memory gone, each ends by itself.
+  if (std::holds_alternative<vhost::VhostLink>(link_) && vhost::fault_guard::memory_lost()) return true;
   return std::visit([](const auto& link) { return link.dead(); }, link_);
 }
 

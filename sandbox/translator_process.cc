@@ -189,13 +189,13 @@ base::Result<void> serve(const TranslatorConfig& config) {
   while (first.turn() && !end.asked() && (!vhost || vhost->open())) {
   }
   first.finish();
-  const std::string violation = vhost ? vhost->violation() : first.guest_link().violation();
-  if (!violation.empty())
-    std::fprintf(stderr, "cordon: translator: the guest's link: %s\n", violation.c_str());
   // By the clock: a tap that is gone is an event at once, each time.
   const base::Instant patience = base::monotonic_now() + std::chrono::milliseconds{50};
   while (threads.running() && base::monotonic_now() < patience)
     first.worker().run_once(std::chrono::milliseconds{1});
+  const std::string violation = vhost ? vhost->violation() : first.guest_link().violation();
+  if (!violation.empty())
+    std::fprintf(stderr, "cordon: translator: the guest's link: %s\n", violation.c_str());
   ::_exit(violation.empty() ? 0 : kBrokenLink);
 }
 

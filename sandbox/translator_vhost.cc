@@ -1,7 +1,5 @@
 #include "sandbox/translator_vhost.h"
 
-#include <algorithm>
-
 #include "core/vhost/fault_guard.h"
 
 namespace cordon::sandbox {
@@ -16,11 +14,6 @@ base::Result<void> VhostPort::begin(base::Fd socket, const vhost::DeviceOptions&
 
 void VhostPort::on_ready(std::uint32_t, base::Instant) {
   if (status_ == vhost::Backend::Status::kOpen) status_ = backend_->serve();
-}
-
-bool VhostPort::open() const {
-  return status_ == vhost::Backend::Status::kOpen && !vhost::fault_guard::memory_lost() &&
-         std::ranges::none_of(links_, [](const auto* link) { return link->dead(); });
 }
 
 std::string VhostPort::violation() const {

@@ -33,9 +33,10 @@ class VhostPort final : public plane::PollHandler {
                                          plane::Worker& first);
 
   void on_ready(std::uint32_t events, base::Instant now) override;
-  // To be asked after each turn of the first lane. False: the connection has ended.
-  [[nodiscard]] bool open() const;
-  // What the front end or the guest did against the rules; empty: nothing.
+  // To be asked after each turn of the first lane. False: the connection has ended. A lane whose rings were
+  // broken, or memory lost, ends by itself and stops the others (GuestLink::dead()).
+  [[nodiscard]] bool open() const { return status_ == vhost::Backend::Status::kOpen; }
+  // What the front end or the guest did against the rules; empty: nothing. When no other lane runs any more.
   [[nodiscard]] std::string violation() const;
 
  private:
