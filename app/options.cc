@@ -72,7 +72,10 @@ Which virtual machine (vm)
   --socket PATH          listen here for it; one at a time, and the next one after it
   --fd N                 this descriptor is connected to it; its end is the end
   --one-off              end when the first one has left
-  --vhost-user           the other side is a vhost-user front end; --threads N serves N queue pairs
+  --vhost-user           through rings in its memory, which it has to share (QEMU:
+                         memory-backend-memfd,share=on)
+  --queues N             with it: queue pairs, each with a thread, 1 to 16 (default: 1)
+  --front-end NAME       with it: qemu (default), cloud-hypervisor or crosvm
 
 Telling others
   --ready-fd N           write "1" to this descriptor and close it when traffic can flow
@@ -228,6 +231,10 @@ std::expected<void, UsageError> fill_rest(const RawOptions& raw, RunOptions& opt
   const auto threads = parse_threads(raw.threads);
   if (!threads) return std::unexpected(threads.error());
   options.threads = *threads;
+  if (options.vm && options.vm->queues != 0) {
+    if (!raw.threads.empty()) return usage("--threads " + raw.threads + " contradicts --queues; drop one");
+    options.threads = options.vm->queues;
+  }
   if (options.vm && options.vm->protocol == VmOptions::Protocol::kStream && options.threads > 1)
     return usage("--threads " + raw.threads + ": a stream is one queue, which one thread serves");
   const auto memory = parse_socket_memory(raw.socket_memory);

@@ -20,6 +20,7 @@
 #include "core/link/fault_link.h"
 #include "core/net/ip_address.h"
 #include "core/net/mac_address.h"
+#include "core/vhost/features.h"
 #include "policy/ruleset.h"
 #include "sandbox/forward.h"
 
@@ -93,6 +94,9 @@ struct VmOptions {
   std::string socket;     // a path where we listen; empty: `fd`
   std::optional<int> fd;  // the caller's connected socket; the launcher's business alone
   bool one_off = false;   // the first client's end is ours; always so with `fd`
+  // Of vhost-user.
+  vhost::FrontEnd front_end = vhost::FrontEnd::kQemu;
+  std::uint32_t queues = 0;  // pairs, each with a thread; 0: as many as RunOptions::threads
 };
 
 // `cordon run`, `cordon attach` when `attach` has a value, `cordon vm` when `vm` has one.

@@ -11,7 +11,7 @@ namespace cordon::app {
 
 // Text as typed.
 struct RawVm {
-  std::string socket, fd;
+  std::string socket, fd, queues, front_end;
   bool one_off = false;
   bool vhost_user = false;
 
@@ -22,6 +22,8 @@ struct RawVm {
     text("--fd", fd);
     flag("--one-off", one_off);
     flag("--vhost-user", vhost_user);
+    text("--queues", queues);
+    text("--front-end", front_end);
   }
   // The first of them that was given, for other commands to refuse; nullptr: none.
   [[nodiscard]] const char* given() const;

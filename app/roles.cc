@@ -26,9 +26,11 @@ sandbox::TranslatorConfig translator_config(const RunOptions& options) {
   lan::LanConfig& lan = config.worker.lan;
   lan.guest_mac = options.guest.mac;
   config.learn_guest_mac = options.guest.learn_mac;
-  if (options.vm)
+  if (options.vm) {
     config.link = options.vm->protocol == VmOptions::Protocol::kVhostUser ? sandbox::LinkKind::kVhostUser
                                                                           : sandbox::LinkKind::kStream;
+    config.vhost_front_end = options.vm->front_end;
+  }
   lan.our_mac = options.guest.gateway_mac;
   lan.v4 = lan_addresses(options.guest.ipv4);
   lan.v6 = lan_addresses(options.guest.ipv6);

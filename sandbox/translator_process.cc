@@ -163,11 +163,13 @@ base::Result<void> serve(const TranslatorConfig& config) {
   first.worker().add_poll_source(end_signal.get(), end);
   if (config.learn_guest_mac) first.worker().want_guest();
   if (vhost)
-    CORDON_TRY(vhost->begin(base::Fd{control::kSecondFd},
-                            {.front_end = config.vhost_front_end,
-                             .pairs = workers,
-                             .mtu = static_cast<std::uint16_t>(config.worker.lan.mtu)},
-                            first.worker()));
+    CORDON_TRY(vhost->begin(
+        base::Fd{control::kSecondFd},
+        {.front_end = config.vhost_front_end,
+         .pairs = workers,
+         .mac = config.learn_guest_mac ? std::nullopt : std::optional{config.worker.lan.guest_mac},
+         .mtu = static_cast<std::uint16_t>(config.worker.lan.mtu)},
+        first.worker()));
 
   LaneThreads threads;
   constexpr unsigned kMaxOffers = 1024;  // InboundOptions: sockets that are not flows yet
