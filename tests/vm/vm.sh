@@ -1,0 +1,106 @@
+# The world of the VM tests: that of the netns tests with real guests on its host. A case sources this first.
+#
+#   network NAME [cordon options]   starts `cordon vm` for the guest NAME
+#   close_network NAME
+#   boot NAME [QEMU options]        starts the guest and waits for it
+#   vm NAME COMMAND...              runs a line of shell in the guest; prints its output, returns its status
+#   reboot_vm NAME                  restarts the guest's kernel; QEMU goes on
+#   unplug NAME                     ends the guest's QEMU
+#
+# Guests are known by process id and talk by named pipes in the world's own tmpfs; when the case ends, the PID
+# namespace ends with it and nothing is left.
+. "$(dirname "$0")/../kernel.sh"
+: "${INITRD:?path of the initrd}"
+. "$(dirname "$0")/../../netns/world.sh"
+
+LINK=stream QUEUES=1
+declare -A talk_to=() hear_from=() mac_of=()
+socket_of() { echo "$W/$1.sock"; }
+
+network() {
+  local name=$1
+  shift
+  if [ $LINK = vhost ]; then set -- --vhost-user "$@"; fi
+  rm -f "$(socket_of "$name")"
+  ip netns exec host "$CORDON" vm --socket "$(socket_of "$name")" ${CHAT:---quiet} ${CORDON_TEST_OPTIONS:-} --policy $W/policy.yaml \
+    --audit-log "$AUDIT" "$@" </dev/null >$W/log/net-$name.out 2>$W/log/net-$name.err &
+  pid_of[net-$name]=$!
+  within 10 test -S "$(socket_of "$name")" || die "no socket for $name: $(cat $W/log/net-$name.err)"
+}
+
+close_network() {
+  kill -TERM "${pid_of[net-$1]}"
+  within 10 gone "${pid_of[net-$1]}" || die "cordon of $1 does not end"
+}
+
+# The card's other end. LINK is stream (QEMU connects), listen (cordon's side connects, by relay.py) or vhost, with
+# QUEUES pairs.
+plug() {
+  local name=$1 number=${#mac_of[@]} card=() queues="" to from
+  shift
+  mac_of[$name]=${mac_of[$name]:-52:54:00:00:00:$(printf %02x $((number + 16)))}
+  case $LINK in
+    stream) card=(-netdev "stream,id=net0,server=off,addr.type=unix,addr.path=$(socket_of "$name")") ;;
+    listen) card=(-netdev "stream,id=net0,server=on,addr.type=unix,addr.path=$W/$name.qemu") ;;
+    vhost)
+      card=(-object "memory-backend-memfd,id=memory,size=160M,share=on" -machine memory-backend=memory
+        -chardev "socket,id=card,path=$(socket_of "$name")" -netdev "vhost-user,id=net0,chardev=card,queues=$QUEUES")
+      [ "$QUEUES" = 1 ] || queues=,mq=on,vectors=$((2 * QUEUES + 2))
+      card+=(-smp "$QUEUES")
+      ;;
+  esac
+  rm -f $W/$name.in $W/$name.out
+  mkfifo $W/$name.in $W/$name.out
+  # Before QEMU: it must not find a pipe without a reader.
+  exec {to}<>$W/$name.in {from}<>$W/$name.out
+  talk_to[$name]=$to hear_from[$name]=$from
+  qemu-system-x86_64 -accel tcg -nodefaults -no-user-config -display none -M q35 -m 160 -kernel "$KERNEL" -initrd "$INITRD" \
+    -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off random.trust_cpu=on ${APPEND:-}" \
+    -serial file:$W/log/kernel-$name.log -chardev pipe,id=talk,path=$W/$name -serial chardev:talk "${card[@]}" \
+    -device "virtio-net-pci,netdev=net0,mac=${mac_of[$name]},romfile=$queues${CARD:+,$CARD}" \
+    "$@" </dev/null >$W/log/qemu-$name.log 2>&1 &
+  pid_of[vm-$name]=$!
+}
+booted() {
+  local line
+  while read -r -t "${BOOT_LIMIT:-60}" -u "${hear_from[$1]}" line; do
+    [[ $line == booted* ]] && { say "$1 $line"; return 0; }
+  done
+  die "$1 does not boot: $(tail -n 5 $W/log/qemu-$1.log $W/log/kernel-$1.log)"
+}
+boot() {
+  plug "$@"
+  booted "$1"
+}
+reboot_vm() {
+  echo "none reboot -f" >&"${talk_to[$1]}"
+  booted "$1"
+}
+unplug() {
+  kill -TERM "${pid_of[vm-$1]}"
+  within 5 gone "${pid_of[vm-$1]}" || die "QEMU of $1 does not end"
+  local to=${talk_to[$1]} from=${hear_from[$1]}
+  exec {to}>&- {from}>&-
+}
+
+# ask NAME COMMAND...; answer NAME: the two halves of vm, to let two guests work at once.
+ask() {
+  local name=$1
+  shift
+  word_of[$name]=w${EPOCHREALTIME/[.,]/}
+  printf '%s %s\n' "${word_of[$name]}" "$*" >&"${talk_to[$name]}"
+}
+declare -A word_of=()
+answer() {
+  local line
+  while read -r -t "${VM_LIMIT:-60}" -u "${hear_from[$1]}" line; do
+    [[ $line == *"@@${word_of[$1]} "* ]] && { printf '%s' "${line%%@@*}"; return "${line##* }"; }
+    printf '%s\n' "$line"
+  done
+  echo "no answer from $1 within ${VM_LIMIT:-60} s"
+  return 124
+}
+vm() {
+  ask "$@"
+  answer "$1"
+}
