@@ -189,6 +189,15 @@ std::expected<void, std::string_view> Backend::map_region(Memory& memory, const 
   return {};
 }
 
+// False: there is no such region.
+bool Backend::remove_region(MemoryTable& table, const MemoryRegion& gone) {
+  for (const Region& region : table.regions())
+    if (region.guest.value == gone.guest.value && region.user.value == gone.user.value &&
+        region.bytes.size() == gone.size)
+      return table.remove(Region{region});
+  return false;
+}
+
 // The mappings of all that is in `to`'s table.
 void Backend::move_mappings(Memory& from, Memory& to) {
   for (std::size_t i = 0; i < from.count; ++i) {
@@ -215,6 +224,7 @@ Outcome Backend::add_memory(const Message& message, const AddMemReg& add, Findin
   Memory& now = memories_[memory_];
   Memory& next = memories_[1 - memory_];
   next.table = now.table;
+  if (repeats_itself()) static_cast<void>(remove_region(next.table, add.region));
   if (const auto mapped_region = map_region(next, add.region, fds_[0].get()); !mapped_region)
     return Device::refuse(message, mapped_region.error());
   findings.table = &next.table;
@@ -228,13 +238,8 @@ Outcome Backend::add_memory(const Message& message, const AddMemReg& add, Findin
 Outcome Backend::remove_memory(const Message& message, const RemMemReg& remove, Findings& findings) {
   Memory& now = memories_[memory_];
   Memory& next = memories_[1 - memory_];
-  const MemoryRegion& gone = remove.region;
   next.table = now.table;
-  for (const Region& region : now.table.regions())
-    if (region.guest.value == gone.guest.value && region.user.value == gone.user.value &&
-        region.bytes.size() == gone.size)
-      CORDON_CHECK(next.table.remove(region));
-  if (next.table.regions().size() == now.table.regions().size())
+  if (!remove_region(next.table, remove.region) && !repeats_itself())
     return Device::refuse(message, "is about a region that does not exist");
   findings.table = &next.table;
   Outcome outcome = step(message, findings);

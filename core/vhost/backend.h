@@ -78,7 +78,11 @@ class Backend {
   Outcome set_call(const Message& message, const SetVringCall& set, const Findings& findings);
   [[nodiscard]] std::expected<void, std::string_view> map_region(Memory& memory, const MemoryRegion& region,
                                                                  int fd);
+  [[nodiscard]] static bool remove_region(MemoryTable& table, const MemoryRegion& gone);
   void move_mappings(Memory& from, Memory& to);
+  // QEMU before 8.0 has a device for each queue pair, and each of them adds and removes all regions by
+  // itself. So the last word on a region holds, and one that is gone may be removed again.
+  [[nodiscard]] bool repeats_itself() const { return pairs_.size() > 1; }
   void apply(const std::bitset<kMaxQueues>& changed);
   [[nodiscard]] QueueState queue_state(unsigned queue) const;
   void give_back();

@@ -149,6 +149,43 @@ TEST_CASE("vhost memory: regions come and go one by one") {
   CHECK(open_fds() == fds_before + 1);  // the kick
 }
 
+TEST_CASE("vhost memory: QEMU 7.2 adds and removes each region once for each queue pair") {
+  const std::size_t maps_before = mappings();
+  BackendRig rig({.pairs = 2});
+  rig.negotiate();
+  const base::Fd file = make_memfd(kSize);
+  const base::Fd kick = make_event();
+  const RegionArgs low{0, 0x20000, kUser, 0};
+  const RegionArgs wide{0, 0x30000, kUser, 0};
+  CHECK(rig.ask(37, mem_reg(low), {file.get()}) == 0);
+  rig.start(0, kick.get());
+  rig.paths[0].positions[0] = 12;
+  CHECK(rig.ask(37, mem_reg(low), {file.get()}) == 0);
+  CHECK(mappings() == maps_before + 1);
+  REQUIRE(rig.paths[0].state.receive.ring);
+  CHECK(rig.paths[0].state.receive.ring->base == 12);
+  // Neither exactly the same, nor apart from what there is.
+  CHECK(rig.ask(37, mem_reg(wide), {file.get()}) == 1);
+  CHECK(rig.ask(37, mem_reg({0, 0x20000, kUser + 0x20000, 0}), {file.get()}) == 1);
+  // Other memory at the same place is taken as what it is.
+  const base::Fd other = make_memfd(kSize);
+  const char mark = 'x';
+  REQUIRE(::pwrite(other.get(), &mark, 1, 0) == 1);
+  CHECK(rig.ask(37, mem_reg(low), {other.get()}) == 0);
+  const auto bytes = rig.paths[0].state.memory->at(GuestAddress{0}, 1);
+  REQUIRE(bytes);
+  CHECK(bytes->front() == std::byte{'x'});
+  // The first device has changed its whole table when the second one begins.
+  CHECK(rig.ask(38, mem_reg(low)) == 0);
+  CHECK_FALSE(rig.paths[0].state.receive.ring);
+  CHECK(rig.ask(37, mem_reg(wide), {file.get()}) == 0);
+  CHECK(rig.ask(38, mem_reg(low)) == 0);
+  CHECK(rig.ask(37, mem_reg(wide), {file.get()}) == 0);
+  CHECK(mappings() == maps_before + 1);
+  REQUIRE(rig.paths[0].state.receive.ring);
+  CHECK(rig.paths[0].state.receive.ring->base == 12);
+}
+
 TEST_CASE("vhost memory: no more regions than slots") {
   BackendRig rig;
   const base::Fd file = make_memfd(0x1000 * 40);
