@@ -9,8 +9,9 @@
 #
 # Guests are known by process id and talk by named pipes in the world's own tmpfs; when the case ends, the PID
 # namespace ends with it and nothing is left.
-. "$(dirname "$0")/../kernel.sh"
-: "${INITRD:?path of the initrd}"
+: "${INITRD:?path of the initrd; the kernel is beside it}"
+KERNEL=$(dirname "$INITRD")/kernel
+[ -r "$KERNEL" ] || { echo "no $KERNEL; make_initrd puts it there" >&2; exit 1; }
 . "$(dirname "$0")/../../netns/world.sh"
 
 LINK=stream QUEUES=1
@@ -33,8 +34,8 @@ close_network() {
   within 10 gone "${pid_of[net-$1]}" || die "cordon of $1 does not end"
 }
 
-# The card's other end. LINK is stream (QEMU connects), listen (cordon's side connects, by relay.py) or vhost, with
-# QUEUES pairs.
+# The card's other end. LINK is stream (QEMU connects), listen (cordon's side connects, by relay.py) or vhost (QEMU
+# connects, again and again), with QUEUES pairs.
 plug() {
   local name=$1 number=${#mac_of[@]} card=() queues="" to from
   shift
@@ -44,8 +45,11 @@ plug() {
     listen) card=(-netdev "stream,id=net0,server=on,addr.type=unix,addr.path=$W/$name.qemu") ;;
     vhost)
       card=(-object "memory-backend-memfd,id=memory,size=160M,share=on" -machine memory-backend=memory
-        -chardev "socket,id=card,path=$(socket_of "$name")" -netdev "vhost-user,id=net0,chardev=card,queues=$QUEUES")
-      [ "$QUEUES" = 1 ] || queues=,mq=on,vectors=$((2 * QUEUES + 2))
+        -chardev "socket,id=card,path=$(socket_of "$name"),server=off,reconnect=1"
+        -netdev "vhost-user,id=net0,chardev=card,queues=$QUEUES")
+      # Without KVM, QEMU 7.2 follows a null pointer when a vhost-user card has MSI-X vectors.
+      queues=,vectors=0
+      [ "$QUEUES" = 1 ] || queues+=,mq=on
       card+=(-smp "$QUEUES")
       ;;
   esac
@@ -62,9 +66,12 @@ plug() {
   pid_of[vm-$name]=$!
 }
 booted() {
-  local line
-  while read -r -t "${BOOT_LIMIT:-60}" -u "${hear_from[$1]}" line; do
-    [[ $line == booted* ]] && { say "$1 $line"; return 0; }
+  local line="" part begin=$SECONDS
+  while [ $((SECONDS - begin)) -lt "${BOOT_LIMIT:-120}" ] && kill -0 "${pid_of[vm-$1]}" 2>/dev/null; do
+    read -r -t 1 -u "${hear_from[$1]}" part || { line+=$part; continue; }
+    line+=$part
+    [[ $line == booted* ]] && { say "$1 $line, $((SECONDS - begin)) s for us"; return 0; }
+    line=""
   done
   die "$1 does not boot: $(tail -n 5 $W/log/qemu-$1.log $W/log/kernel-$1.log)"
 }
@@ -93,11 +100,11 @@ ask() {
 declare -A word_of=()
 answer() {
   local line
-  while read -r -t "${VM_LIMIT:-60}" -u "${hear_from[$1]}" line; do
+  while read -r -t "${VM_LIMIT:-120}" -u "${hear_from[$1]}" line; do
     [[ $line == *"@@${word_of[$1]} "* ]] && { printf '%s' "${line%%@@*}"; return "${line##* }"; }
     printf '%s\n' "$line"
   done
-  echo "no answer from $1 within ${VM_LIMIT:-60} s"
+  echo "no answer from $1 within ${VM_LIMIT:-120} s"
   return 124
 }
 vm() {
