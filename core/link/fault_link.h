@@ -49,6 +49,8 @@ class FaultLink final : public Link {
   [[nodiscard]] bool tells_room() const override { return inner_.tells_room(); }
   [[nodiscard]] bool serves_guest() const override { return inner_.serves_guest(); }
   [[nodiscard]] std::uint32_t waits_for() const override { return inner_.waits_for(); }
+  [[nodiscard]] bool intact() const override { return inner_.intact(); }
+  void lose_tail() override { inner_.lose_tail(); }
   [[nodiscard]] const FaultStats& stats() const { return stats_; }
 
  private:

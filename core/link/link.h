@@ -32,12 +32,26 @@ struct Offload {
   std::uint16_t checksum_offset = 0;
 };
 
-// A received frame; `bytes` (writable: in-place NAT of nothing, only trimming) is valid until the next
-// receive().
-struct Frame {
-  base::Bytes bytes;  // starts at the Ethernet header
-  Offload offload;
+inline constexpr std::size_t kMostPieces = 63;  // of a tail
+
+// The rest of a large frame, still in the guest's memory. The guest may change it until it has been copied,
+// so it is never looked at where it lies: the kernel copies it, or complete() does. Copies of memory that is
+// gone by then are zeros, and Link::intact() is false.
+struct Tail {
+  std::span<const iovec> pieces;  // at most kMostPieces, none empty
+  std::size_t size = 0;
+  std::byte* room = nullptr;  // for all of it, right behind the frame's bytes
 };
+
+// A received frame; valid until the next receive(), flush() or trim().
+struct Frame {
+  base::Bytes bytes;  // starts at the Ethernet header; all of the frame but its tail
+  Offload offload;
+  Tail tail;  // only of a frame that needs its checksum, and so none that would have to be verified
+};
+
+// Copies the tail behind the other bytes.
+void complete(Frame& frame);
 
 enum class SendStatus : std::uint8_t {
   kSent,
@@ -62,7 +76,7 @@ class Link {
   [[nodiscard]] virtual std::size_t receive(std::span<Frame> frames) = 0;
   // `parts`: headers first (starting at the Ethernet header), then payload pieces; copied before return.
   [[nodiscard]] virtual SendStatus send(const Offload& offload, std::span<const iovec> parts) = 0;
-  // One notification per batch, where the link has such a thing.
+  // One notification per batch, where the link has such a thing. The guest gets back what its frames lay in.
   virtual void flush() {}
   // Nothing happened for a while: buffers may be given back to the kernel. Invalidates received frames.
   virtual void trim() {}
@@ -79,6 +93,13 @@ class Link {
   [[nodiscard]] virtual bool serves_guest() const { return true; }
   // What poll_fd() is to be polled for beside input: room for what flush() could not send. Each turn flushes.
   [[nodiscard]] virtual std::uint32_t waits_for() const { return 0; }
+
+  // --- only of a link whose frames may have tails
+  // False: some of the guest's memory is gone, and what was copied from it since may be none of the guest's
+  // bytes. It leads nowhere any more.
+  [[nodiscard]] virtual bool intact() const { return true; }
+  // The kernel could not read a tail (EFAULT).
+  virtual void lose_tail() {}
 
   // --- only of a link with two queues. What the guest answers to frames that were sent as `bulk` comes by
   // the second one, so that it does not stand before everybody else's. Level-triggered; -1: none.

@@ -90,10 +90,24 @@ std::optional<Counter> Ingress::judge(const link::Frame& frame) {
   if (type == wire::EtherType::kArp) return on_arp(*ethernet);
   if (type != wire::EtherType::kIpv4 && type != wire::EtherType::kIpv6) return Counter::kDropEtherType;
   const bool vouched = frame.offload.needs_checksum || frame.offload.checksum_valid;
+  if (frame.tail.size != 0) return judge_start(*ethernet, frame, vouched);
   const auto packet = wire::parse_packet(
       ethernet->payload(), type, vouched ? wire::ChecksumPolicy::kSkipL4 : wire::ChecksumPolicy::kVerifyL4);
   if (!packet) return Counter::kDropMalformed;
   return on_packet(*ethernet, *packet, frame.offload);
+}
+
+// TCP's payload may stay where it is until the kernel copies it; everything else is put together first. So
+// is what may have to be quoted in an ICMP error.
+std::optional<Counter> Ingress::judge_start(const wire::EthernetView& ethernet, link::Frame frame,
+                                            bool vouched) {
+  if (vouched) {
+    const auto packet =
+        wire::parse_tcp_start(ethernet.payload(), ethernet.type(), frame.tail.pieces, frame.tail.size);
+    if (packet && packet->hop_limit > 1) return on_packet(ethernet, *packet, frame.offload);
+  }
+  link::complete(frame);
+  return context_.link.intact() ? judge(frame) : Counter::kDropMalformed;
 }
 
 std::optional<Counter> Ingress::on_packet(const wire::EthernetView& ethernet, const wire::Packet& packet,

@@ -40,6 +40,8 @@ class Ingress {
   void learn_guest(net::MacAddress source);
   void know_guest(net::MacAddress mac);
   [[nodiscard]] std::optional<Counter> judge(const link::Frame& frame);
+  [[nodiscard]] std::optional<Counter> judge_start(const wire::EthernetView& ethernet, link::Frame frame,
+                                                   bool vouched);
   [[nodiscard]] Counter on_arp(const wire::EthernetView& ethernet);
   [[nodiscard]] Counter on_answer(net::MacAddress source, const lan::Answer& answer, lan::ReplyBuffer reply);
   [[nodiscard]] std::optional<Counter> on_packet(const wire::EthernetView& ethernet,

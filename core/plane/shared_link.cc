@@ -74,7 +74,8 @@ bool SharedLink::before_wait(bool may_sleep) {
 std::size_t SharedLink::receive(std::span<link::Frame> frames) {
   const std::size_t passed = take_passed(frames.first(frames.size() / 2));
   const std::span<link::Frame> fresh = frames.subspan(passed);
-  return passed + sort(fresh.first(queue_.receive(fresh)));
+  const std::size_t n = passed + sort(fresh.first(queue_.receive(fresh)));
+  return queue_.intact() ? n : 0;  // others may have copied nothing for bytes
 }
 
 std::size_t SharedLink::receive_bulk(std::span<link::Frame> frames) {
@@ -83,11 +84,15 @@ std::size_t SharedLink::receive_bulk(std::span<link::Frame> frames) {
 
 std::size_t SharedLink::sort(std::span<link::Frame> frames) {
   std::size_t kept = 0;
-  for (const link::Frame frame : frames) {
-    const auto owner = group_.owners().of(frame.bytes);
+  for (link::Frame frame : frames) {
+    auto owner = group_.owners().of(frame.bytes);
+    if (!owner && frame.tail.size != 0) {  // its start does not tell
+      link::complete(frame);
+      owner = group_.owners().of(frame.bytes);
+    }
     if (!owner || *owner == self_)
       frames[kept++] = frame;
-    else if (!push(*owner, HandoverRing::Kind::kFrame, frame.offload, std::span(&frame.bytes, 1)))
+    else if (!push_frame(*owner, frame))
       counters_.add(looks_like_tcp(frame.bytes) ? Counter::kHandOverLostTcp : Counter::kHandOverLostOther);
   }
   ring_bells();
@@ -149,6 +154,13 @@ bool SharedLink::push(std::uint32_t owner, HandoverRing::Kind kind, const link::
   if (!group_.ring(self_, owner).push(kind, offload, parts)) return false;
   counters_.add(Counter::kHandedOver);
   return true;
+}
+
+bool SharedLink::push_frame(std::uint32_t owner, const link::Frame& frame) {
+  std::array<base::Bytes, 1 + link::kMostPieces> parts{frame.bytes};
+  std::size_t n = 1;
+  for (const iovec& piece : frame.tail.pieces) parts[n++] = base::as_bytes(piece.iov_base, piece.iov_len);
+  return push(owner, HandoverRing::Kind::kFrame, frame.offload, std::span(parts).first(n));
 }
 
 void SharedLink::ring_bells() {

@@ -90,6 +90,8 @@ class SharedLink final : public link::Link {
   [[nodiscard]] bool tells_room() const override { return !by_ring() && queue_.tells_room(); }
   [[nodiscard]] std::uint32_t waits_for() const override { return queue_.waits_for(); }
   [[nodiscard]] int bulk_fd() const override { return queue_.bulk_fd(); }
+  [[nodiscard]] bool intact() const override { return queue_.intact(); }
+  void lose_tail() override { queue_.lose_tail(); }
   [[nodiscard]] std::size_t receive(std::span<link::Frame> frames) override;
   [[nodiscard]] std::size_t receive_bulk(std::span<link::Frame> frames) override;
   [[nodiscard]] link::SendStatus send(const link::Offload& offload, std::span<const iovec> parts) override {
@@ -114,6 +116,8 @@ class SharedLink final : public link::Link {
  private:
   [[nodiscard]] bool push(std::uint32_t owner, HandoverRing::Kind kind, const link::Offload& offload,
                           std::span<const base::Bytes> parts);
+  // Copies the tail, too.
+  [[nodiscard]] bool push_frame(std::uint32_t owner, const link::Frame& frame);
   void ring_bells();
   // Keeps ours of the frames, gives the others away; how many are left.
   std::size_t sort(std::span<link::Frame> frames);

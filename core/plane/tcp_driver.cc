@@ -17,7 +17,8 @@ namespace {
 constexpr std::uint32_t kLeastCredit = 8U << 10U;
 constexpr std::uint8_t kDscp = 0xfc;  // RFC 2474; the rest is ECN, which the host's own TCP decides
 
-bool read_segment(const wire::TcpView& view, tcp::Segment& out) {
+// `tail`: bytes of the payload that `view` does not show.
+bool read_segment(const wire::TcpView& view, std::size_t tail, tcp::Segment& out) {
   const wire::TcpFlags flags = view.flags();
   out.seq = view.seq();
   out.ack = view.ack();
@@ -27,7 +28,7 @@ bool read_segment(const wire::TcpView& view, tcp::Segment& out) {
   out.rst = flags.rst;
   out.psh = flags.psh;
   out.window = view.window();
-  out.payload = static_cast<std::uint32_t>(view.payload().size());
+  out.payload = static_cast<std::uint32_t>(view.payload().size() + tail);
   if (view.options().empty()) return true;
   const auto options = wire::parse_tcp_options(view.options(), flags.syn);
   if (!options) return false;
@@ -38,6 +39,22 @@ bool read_segment(const wire::TcpView& view, tcp::Segment& out) {
   for (std::size_t i = 0; i < options->sack_count; ++i)
     out.sack[i] = {options->sack[i].left, options->sack[i].right};
   return true;
+}
+
+// `length` bytes of a payload from `offset` on. The socket only reads through it; iovec has no const form.
+std::size_t cut(base::Bytes start, std::span<const iovec> tail, std::size_t offset, std::size_t length,
+                std::span<iovec> out) {
+  std::size_t n = 0;
+  const auto take = [&](base::Bytes bytes) {
+    const std::size_t skip = std::min(offset, bytes.size());
+    const base::Bytes part = bytes.subspan(skip, std::min(length, bytes.size() - skip));
+    offset -= skip;
+    length -= part.size();
+    if (!part.empty()) out[n++] = {const_cast<std::byte*>(part.data()), part.size()};
+  };
+  take(start);
+  for (const iovec& piece : tail) take(base::as_bytes(piece.iov_base, piece.iov_len));
+  return n;
 }
 
 // Writes the first `most` of all `offered` bytes; `parts` are whole again afterwards.
@@ -74,7 +91,7 @@ TcpDriver::~TcpDriver() {
 Counter TcpDriver::on_segment(const flow::Tuple& tuple, const wire::Packet& packet) {
   const auto view = wire::TcpView::parse(packet.l4);
   tcp::Segment segment;
-  if (!view || !read_segment(*view, segment)) return Counter::kDropMalformed;
+  if (!view || !read_segment(*view, packet.tail_size, segment)) return Counter::kDropMalformed;
   const auto found = context_.table.find(tuple);
   if (!found) return new_flow(tuple, packet, segment);
   const std::uint32_t slot = *found;
@@ -86,7 +103,7 @@ Counter TcpDriver::on_segment(const flow::Tuple& tuple, const wire::Packet& pack
   if (segment.payload > 0 && (packet.traffic_class & kDscp) != flow.dscp)
     set_dscp(slot, packet.traffic_class & kDscp);
   const auto result = flow.connection.on_segment(segment, context_.now);
-  if (result.deliver.length > 0) take_payload(slot, result.deliver, view->payload());
+  if (result.deliver.length > 0) take_payload(slot, result.deliver, {view->payload(), packet.tail});
   apply(slot, result.actions);
   if (result.actions.reopen) {
     transmit(slot);
@@ -171,16 +188,18 @@ Counter TcpDriver::stray(const flow::Tuple& tuple, const tcp::Segment& segment) 
   return Counter::kStraySegment;
 }
 
-void TcpDriver::take_payload(std::uint32_t slot, const tcp::Deliver& deliver, base::Bytes payload) {
+void TcpDriver::take_payload(std::uint32_t slot, const tcp::Deliver& deliver, const Payload& payload) {
   Flow& flow = flows_[slot];
-  const base::Bytes bytes = payload.subspan(deliver.offset, deliver.length);
-  context_.counters.add(Counter::kBytesFromGuest, bytes.size());
+  std::array<iovec, 1 + link::kMostPieces> pieces;
+  const std::size_t n = cut(payload.start, payload.tail, deliver.offset, deliver.length, pieces);
+  const std::span<const iovec> bytes = std::span(pieces).first(n);
+  context_.counters.add(Counter::kBytesFromGuest, deliver.length);
   if (deliver.ahead == 0) {
-    context_.flows[slot].volumes.bytes_from_guest += bytes.size() + deliver.unlocked;
+    context_.flows[slot].volumes.bytes_from_guest += std::uint64_t{deliver.length} + deliver.unlocked;
     flow.taken += deliver.length;
   }
   if (gathered_ > 0 &&
-      (gather_slot_ != slot || gathered_ == kGather || deliver.ahead > 0 || deliver.unlocked > 0))
+      (gather_slot_ != slot || kGather - gathered_ < n || deliver.ahead > 0 || deliver.unlocked > 0))
     write_gathered();
   if (deliver.ahead > 0) return keep(flow, flow.stashed + deliver.ahead, bytes);
   if (flow.stashed > 0 || deliver.unlocked > 0) {
@@ -190,14 +209,16 @@ void TcpDriver::take_payload(std::uint32_t slot, const tcp::Deliver& deliver, ba
     return;
   }
   gather_slot_ = slot;
-  // The socket only reads through it; iovec has no const form.
-  gather_[gathered_++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+  for (const iovec& piece : bytes) gather_[gathered_++] = piece;
 }
 
-void TcpDriver::keep(Flow& flow, std::uint32_t at, base::Bytes bytes) {
-  // The window the guest was given never exceeds the reservation, and Connection trims what lies outside the
-  // window.
-  CORDON_CHECK(flow.stash.write(context_.stash_pool, at, bytes));
+void TcpDriver::keep(Flow& flow, std::uint32_t at, std::span<const iovec> bytes) {
+  for (const iovec& piece : bytes) {
+    // The window the guest was given never exceeds the reservation, and Connection trims what lies outside
+    // the window.
+    CORDON_CHECK(flow.stash.write(context_.stash_pool, at, base::as_bytes(piece.iov_base, piece.iov_len)));
+    at += static_cast<std::uint32_t>(piece.iov_len);
+  }
 }
 
 void TcpDriver::write_gathered() {
@@ -207,6 +228,7 @@ void TcpDriver::write_gathered() {
   gathered_ = 0;
   Flow& flow = flows_[slot];
   if (flow.ended && flow.reset_host) return;  // nobody is to get it any more
+  if (!context_.link.intact()) return;        // nor zeros in its place: the link is at its end
   ssize_t written = 0;
   int error = EAGAIN;
   std::uint32_t offered = 0;
@@ -217,6 +239,7 @@ void TcpDriver::write_gathered() {
     if (most > 0) {
       written = write_most(context_.flows[slot].socket.get(), parts, most, offered);
       error = written < 0 ? errno : 0;
+      if (error == EFAULT) return context_.link.lose_tail();
     }
     offered = most;
     if (written > 0) context_.charge(slot, Direction::kToHost, static_cast<std::uint64_t>(written));
@@ -228,10 +251,10 @@ void TcpDriver::write_gathered() {
       skip -= part.iov_len;
       continue;
     }
-    const auto rest = base::as_bytes(part.iov_base, part.iov_len).subspan(skip);
+    const iovec rest{static_cast<std::byte*>(part.iov_base) + skip, part.iov_len - skip};
     skip = 0;
-    keep(flow, flow.stashed, rest);
-    flow.stashed += static_cast<std::uint32_t>(rest.size());
+    keep(flow, flow.stashed, std::span(&rest, 1));
+    flow.stashed += static_cast<std::uint32_t>(rest.iov_len);
     if (error == 0 && written < ssize_t{offered}) error = EAGAIN;  // a short write means a full socket
   }
   after_write(slot, error);
@@ -239,10 +262,11 @@ void TcpDriver::write_gathered() {
 
 void TcpDriver::write_stash(std::uint32_t slot) {
   Flow& flow = flows_[slot];
+  if (!context_.link.intact()) return;  // the stash may hold zeros for bytes
   while (flow.stashed > 0 && flow.writable && context_.open(slot)) {
     const std::uint32_t most = context_.allowance(slot, Direction::kToHost, flow.stashed);
     if (most == 0) return;  // its shaper brings us back
-    std::array<iovec, kGather> parts;
+    std::array<iovec, kFromStash> parts;
     const std::size_t n = flow.stash.pieces(context_.stash_pool, 0, most, parts);
     std::size_t offered = 0;
     for (std::size_t i = 0; i < n; ++i) offered += parts[i].iov_len;

@@ -2,17 +2,17 @@
 //
 // Theory of operation.
 // Guest -> host. In-order payload of consecutive segments of one flow is gathered as iovecs that point into
-// the link's receive buffers and leaves in one writev() when another flow's turn comes or the batch ends;
-// what the kernel does not take is copied to the flow's stash, as are out-of-order bytes. The advertised
-// window never exceeds the stash reserved for the flow, so these copies always fit. EPOLLOUT is asked for
-// when a stash becomes non-empty for the first time. Host -> guest. readv() into the flow's ring,
-// super-segments by writev straight from it, kept until acknowledged. Polling. Sockets are edge-triggered and
-// registered once. The re-arm rule: `readable` stays set until a read comes back short or empty; as long as
-// it is set the flow is retried whenever the guest's window, the ring or the turn's byte budget lets it go
-// on, without asking epoll again. After a hang-up or error only the read that returns 0 or an errno ends the
-// reading, so everything queued is delivered before the end is told. Output works the same way with
-// `writable`. Output to the guest is pulled once per flow and batch from the dirty list, so acknowledgements
-// coalesce.
+// the link's receive buffers, or where a frame has a tail into the guest's memory, and leaves in one writev()
+// when another flow's turn comes or the batch ends; what the kernel does not take is copied to the flow's
+// stash, as are out-of-order bytes. The advertised window never exceeds the stash reserved for the flow, so
+// these copies always fit. EPOLLOUT is asked for when a stash becomes non-empty for the first time. Host ->
+// guest. readv() into the flow's ring, super-segments by writev straight from it, kept until acknowledged.
+// Polling. Sockets are edge-triggered and registered once. The re-arm rule: `readable` stays set until a read
+// comes back short or empty; as long as it is set the flow is retried whenever the guest's window, the ring
+// or the turn's byte budget lets it go on, without asking epoll again. After a hang-up or error only the read
+// that returns 0 or an errno ends the reading, so everything queued is delivered before the end is told.
+// Output works the same way with `writable`. Output to the guest is pulled once per flow and batch from the
+// dirty list, so acknowledgements coalesce.
 #pragma once
 
 #include <array>
@@ -84,7 +84,14 @@ class TcpDriver {
     bool reset_host = false;
     flow::EndReason reason = flow::EndReason::kFin;
   };
-  static constexpr std::size_t kGather = 64;
+  static constexpr std::size_t kGather = 256;
+  static_assert(kGather > link::kMostPieces);
+  static constexpr std::size_t kFromStash = 64;
+  // A segment's payload: in the link's buffer first, then where the guest has it.
+  struct Payload {
+    base::Bytes start;
+    std::span<const iovec> tail;
+  };
 
   [[nodiscard]] Counter new_flow(const flow::Tuple& tuple, const wire::Packet& packet,
                                  const tcp::Segment& segment);
@@ -99,11 +106,11 @@ class TcpDriver {
   Flow& start(const Place& place, const flow::Tuple& tuple, const tcp::Connection& connection);
   [[nodiscard]] tcp::Config config_for(const flow::Tuple& tuple, std::uint32_t credit) const;
   [[nodiscard]] Counter stray(const flow::Tuple& tuple, const tcp::Segment& segment);
-  void take_payload(std::uint32_t slot, const tcp::Deliver& deliver, base::Bytes payload);
+  void take_payload(std::uint32_t slot, const tcp::Deliver& deliver, const Payload& payload);
   void write_gathered();
   void write_stash(std::uint32_t slot);
   void after_write(std::uint32_t slot, int error);
-  void keep(Flow& flow, std::uint32_t at, base::Bytes bytes);
+  void keep(Flow& flow, std::uint32_t at, std::span<const iovec> bytes);
   void grow_credit(Flow& flow);
   void measure(std::uint32_t slot);
   void read_host(std::uint32_t slot);

@@ -1,5 +1,7 @@
 #include "core/wire/ipv4.h"
 
+#include <algorithm>
+
 #include "core/wire/checksum.h"
 
 namespace cordon::wire {
@@ -66,7 +68,7 @@ std::expected<void, ParseError> check_fragment(std::uint16_t flags, std::size_t 
 
 }  // namespace
 
-std::expected<Ipv4View, ParseError> Ipv4View::parse(Bytes packet) {
+std::expected<Ipv4View, ParseError> Ipv4View::parse(Bytes packet, std::size_t beyond) {
   if (packet.size() < kMinHeader) return std::unexpected(ParseError::kIpv4Truncated);
   const std::uint8_t first = ipv4_layout::VersionAndLength::get(packet);
   if (first >> 4U != 4) return std::unexpected(ParseError::kIpv4Version);
@@ -76,7 +78,7 @@ std::expected<Ipv4View, ParseError> Ipv4View::parse(Bytes packet) {
   if (checksum(packet.first(header)) != 0) return std::unexpected(ParseError::kIpv4Checksum);
   const std::size_t total = ipv4_layout::TotalLength::get(packet);
   if (total < header) return std::unexpected(ParseError::kIpv4TotalLength);
-  if (total > packet.size()) return std::unexpected(ParseError::kIpv4TotalLengthLong);
+  if (total > packet.size() + beyond) return std::unexpected(ParseError::kIpv4TotalLengthLong);
   if (header > kMinHeader) {
     if (const auto ok = check_options(packet.subspan(kMinHeader, header - kMinHeader)); !ok)
       return std::unexpected(ok.error());
@@ -84,7 +86,7 @@ std::expected<Ipv4View, ParseError> Ipv4View::parse(Bytes packet) {
   if (const auto ok = check_fragment(ipv4_layout::FlagsAndOffset::get(packet), total - header); !ok)
     return std::unexpected(ok.error());
   if (ipv4_layout::Ttl::get(packet) == 0) return std::unexpected(ParseError::kHopLimitZero);
-  return Ipv4View{packet.first(total), header};
+  return Ipv4View{packet.first(std::min(total, packet.size())), header};
 }
 
 }  // namespace cordon::wire

@@ -33,7 +33,8 @@ class Ipv4View {
   static constexpr std::size_t kMinHeader = ipv4_layout::Destination::kEnd;
 
   // `packet`: from the IP header on; bytes behind the total length (Ethernet padding) are cut off.
-  [[nodiscard]] static std::expected<Ipv4View, ParseError> parse(Bytes packet);
+  // `beyond`: bytes that follow `packet` and cannot be seen.
+  [[nodiscard]] static std::expected<Ipv4View, ParseError> parse(Bytes packet, std::size_t beyond = 0);
 
   [[nodiscard]] net::Ipv4Address source() const { return ipv4_layout::Source::get(bytes_); }
   [[nodiscard]] net::Ipv4Address destination() const { return ipv4_layout::Destination::get(bytes_); }

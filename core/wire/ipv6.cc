@@ -1,5 +1,7 @@
 #include "core/wire/ipv6.h"
 
+#include <algorithm>
+
 namespace cordon::wire {
 namespace {
 
@@ -80,14 +82,14 @@ std::expected<Ipv6View::Chain, ParseError> Ipv6View::walk(Bytes packet) {
   return chain;
 }
 
-std::expected<Ipv6View, ParseError> Ipv6View::parse(Bytes packet) {
+std::expected<Ipv6View, ParseError> Ipv6View::parse(Bytes packet, std::size_t beyond) {
   if (packet.size() < kHeader) return std::unexpected(ParseError::kIpv6Truncated);
   if (ipv6_layout::VersionClassFlow::get(packet) >> 28U != 6)
     return std::unexpected(ParseError::kIpv6Version);
   const std::size_t payload = ipv6_layout::PayloadLength::get(packet);
-  if (payload > packet.size() - kHeader) return std::unexpected(ParseError::kIpv6PayloadLength);
+  if (payload > packet.size() - kHeader + beyond) return std::unexpected(ParseError::kIpv6PayloadLength);
   if (ipv6_layout::HopLimit::get(packet) == 0) return std::unexpected(ParseError::kHopLimitZero);
-  const Bytes trimmed = packet.first(kHeader + payload);
+  const Bytes trimmed = packet.first(std::min(kHeader + payload, packet.size()));
   const auto chain = walk(trimmed);
   if (!chain) return std::unexpected(chain.error());
   return Ipv6View{trimmed, *chain};

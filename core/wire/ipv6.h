@@ -34,7 +34,8 @@ class Ipv6View {
   static constexpr std::size_t kMaxExtensionBytes = 512;
 
   // `packet`: from the IP header on; bytes behind the payload length are cut off. No jumbograms.
-  [[nodiscard]] static std::expected<Ipv6View, ParseError> parse(Bytes packet);
+  // `beyond`: bytes that follow `packet` and cannot be seen. Extension headers end before them.
+  [[nodiscard]] static std::expected<Ipv6View, ParseError> parse(Bytes packet, std::size_t beyond = 0);
 
   [[nodiscard]] net::Ipv6Address source() const { return ipv6_layout::Source::get(bytes_); }
   [[nodiscard]] net::Ipv6Address destination() const { return ipv6_layout::Destination::get(bytes_); }

@@ -3,13 +3,14 @@
 #include "core/wire/checksum.h"
 #include "core/wire/ipv4.h"
 #include "core/wire/ipv6.h"
+#include "core/wire/tcp.h"
 #include "core/wire/udp.h"
 
 namespace cordon::wire {
 namespace {
 
-std::expected<Packet, ParseError> parse_v4(base::Bytes ip) {
-  const auto view = Ipv4View::parse(ip);
+std::expected<Packet, ParseError> parse_v4(base::Bytes ip, std::size_t beyond = 0) {
+  const auto view = Ipv4View::parse(ip, beyond);
   if (!view) return std::unexpected(view.error());
   Packet packet;
   packet.source = view->source();
@@ -28,8 +29,8 @@ std::expected<Packet, ParseError> parse_v4(base::Bytes ip) {
   return packet;
 }
 
-std::expected<Packet, ParseError> parse_v6(base::Bytes ip) {
-  const auto view = Ipv6View::parse(ip);
+std::expected<Packet, ParseError> parse_v6(base::Bytes ip, std::size_t beyond = 0) {
+  const auto view = Ipv6View::parse(ip, beyond);
   if (!view) return std::unexpected(view.error());
   Packet packet;
   packet.source = view->source();
@@ -102,6 +103,22 @@ std::expected<Packet, ParseError> parse_packet(base::Bytes ip, EtherType type, C
   if (!packet || policy == ChecksumPolicy::kSkipL4) return packet;
   if (const auto ok = verify_l4_checksum(*packet); !ok) return std::unexpected(ok.error());
   return packet;
+}
+
+std::optional<Packet> parse_tcp_start(base::Bytes ip, EtherType type, std::span<const iovec> tail,
+                                      std::size_t tail_size) {
+  if (type != EtherType::kIpv4 && type != EtherType::kIpv6) return std::nullopt;
+  auto packet = type == EtherType::kIpv4 ? parse_v4(ip, tail_size) : parse_v6(ip, tail_size);
+  if (!packet || packet->protocol != IpProtocol::kTcp || packet->is_fragment || !TcpView::parse(packet->l4))
+    return std::nullopt;
+  // All of the tail and nothing more: no padding, and no second opinion about where the packet ends.
+  const std::size_t whole = type == EtherType::kIpv4
+                                ? ipv4_layout::TotalLength::get(ip)
+                                : Ipv6View::kHeader + ipv6_layout::PayloadLength::get(ip);
+  if (whole != ip.size() + tail_size) return std::nullopt;
+  packet->tail = tail;
+  packet->tail_size = tail_size;
+  return *packet;
 }
 
 }  // namespace cordon::wire

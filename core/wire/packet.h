@@ -5,8 +5,12 @@
 // the frame.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <expected>
+#include <optional>
+#include <span>
 
 #include "core/base/bytes.h"
 #include "core/net/ip_address.h"
@@ -31,6 +35,9 @@ struct Packet {
   std::uint16_t l4_offset = 0;  // from the start of the Ethernet header
   base::Bytes ip;               // the IP packet without padding
   base::Bytes l4;               // behind IP options / extension headers, without padding
+  // What follows `ip` and `l4` of a packet that is only partly in memory of ours; others may write there.
+  std::span<const iovec> tail;
+  std::size_t tail_size = 0;
 };
 
 enum class ChecksumPolicy : std::uint8_t {
@@ -42,6 +49,12 @@ enum class ChecksumPolicy : std::uint8_t {
 // verified: no virtio or tap feature leaves it out.
 [[nodiscard]] std::expected<Packet, ParseError> parse_packet(base::Bytes ip, EtherType type,
                                                              ChecksumPolicy policy);
+
+// A whole TCP segment that the link vouches for, of which `ip` is the beginning and `tail` (`tail_size`
+// bytes) all the rest. nullopt: it is anything else, or broken, or its headers are not all in `ip`; then only
+// all of it can tell.
+[[nodiscard]] std::optional<Packet> parse_tcp_start(base::Bytes ip, EtherType type,
+                                                    std::span<const iovec> tail, std::size_t tail_size);
 
 // TCP, UDP, ICMP, ICMPv6; other protocols and fragments have nothing to verify and pass.
 [[nodiscard]] std::expected<void, ParseError> verify_l4_checksum(const Packet& packet);

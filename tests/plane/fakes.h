@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <deque>
@@ -56,9 +57,10 @@ struct ListLink final : link::Link {
   [[nodiscard]] int poll_fd() const override { return fds[0]; }
   bool serves = true;
   [[nodiscard]] bool serves_guest() const override { return serves; }
-  // Each frame is announced by one byte in the pair, so that epoll sees it.
-  void from_guest(std::vector<std::byte> bytes, link::Offload offload = {}) {
-    input.push_back({std::move(bytes), offload});
+  // Each frame is announced by one byte in the pair, so that epoll sees it. `start`: it has a tail behind as
+  // many bytes.
+  void from_guest(std::vector<std::byte> bytes, link::Offload offload = {}, std::size_t start = 0) {
+    input.push_back({std::move(bytes), offload, start});
     REQUIRE(::write(fds[1], "x", 1) == 1);
   }
   [[nodiscard]] std::size_t receive(std::span<link::Frame> frames) override {
@@ -70,7 +72,17 @@ struct ListLink final : link::Link {
       held.push_back(std::move(input.front()));
       input.pop_front();
     }
-    for (std::size_t i = 0; i < n; ++i) frames[i] = {held[i].bytes, held[i].offload};
+    for (std::size_t i = 0; i < n; ++i) {
+      Item& item = held[i];
+      frames[i] = {item.bytes, item.offload};
+      if (item.start == 0) continue;
+      const base::MutableBytes room = std::span(item.bytes).subspan(item.start);
+      item.tail.assign(room.begin(), room.end());
+      std::ranges::fill(room, std::byte{0xdd});
+      item.piece = {item.tail.data(), item.tail.size()};
+      frames[i].bytes = std::span(item.bytes).first(item.start);
+      frames[i].tail = {std::span(&item.piece, 1), item.tail.size(), room.data()};
+    }
     return n;
   }
   [[nodiscard]] link::SendStatus send(const link::Offload& offload, std::span<const iovec> parts) override {
@@ -78,7 +90,7 @@ struct ListLink final : link::Link {
       --refuse;
       return link::SendStatus::kAgain;
     }
-    Item item{{}, offload};
+    Item item{.offload = offload};
     for (const iovec& part : parts) {
       const auto* at = static_cast<const std::byte*>(part.iov_base);
       item.bytes.insert(item.bytes.end(), at, at + part.iov_len);
@@ -87,8 +99,11 @@ struct ListLink final : link::Link {
     return link::SendStatus::kSent;
   }
   struct Item {
-    std::vector<std::byte> bytes;
-    link::Offload offload;
+    std::vector<std::byte> bytes{};
+    link::Offload offload{};
+    std::size_t start = 0;
+    std::vector<std::byte> tail{};
+    iovec piece{};
   };
   std::array<int, 2> fds{};
   std::deque<Item> input;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "core/wire/ipv4.h"
+#include "core/wire/ipv6.h"
 #include "fakes.h"
 #include "tests/wire/packets.h"
 
@@ -92,6 +93,32 @@ TEST_CASE("plane workers: offload metadata travels with the frame") {
   crew.turn();
   CHECK(crew.lanes[1]->worker.counters().get(Counter::kDropMalformed) == 1);
   CHECK(crew.lanes[1]->worker.counters().get(Counter::kNewFlow) == 1);
+}
+
+TEST_CASE(
+    "plane workers: a frame with a tail reaches its owner whole, also when its start does not name it") {
+  Crew crew(2);
+  const auto t = tuple(flow::Protocol::kTcp, crew.port_owned_by(1));
+  const link::Offload offload{.needs_checksum = true, .checksum_start = 34, .checksum_offset = 16};
+  const auto plain = tcp_frame(t, {.flags = {.ack = true}}, bytes_of(std::string(5000, 'p')));
+  // IPv6 with destination options in front of TCP: read only in a packet that is all there.
+  auto t6 = tuple(flow::Protocol::kTcp, 40000, true);
+  while (crew.group.owners().of(t6) != 1)
+    t6.guest.port = net::Port{static_cast<std::uint16_t>(t6.guest.port.number() + 1)};
+  auto options = tcp_frame(t6, {.flags = {.ack = true}}, bytes_of(std::string(5000, 'o')));
+  const std::array<std::byte, 8> header{std::byte{6}, std::byte{0}, std::byte{1}, std::byte{4}};
+  options.insert(options.begin() + 54, header.begin(), header.end());
+  options[14 + 6] = std::byte{60};
+  wire::ipv6_layout::PayloadLength::put(std::span(options).subspan(14), 20 + 8 + 5000);
+  for (const auto& frame : {plain, options}) {
+    crew.lanes[0]->queue.from_guest(frame, offload, 200);
+    std::array<link::Frame, 8> frames;
+    CHECK(crew.lanes[0]->link.receive(frames) == 0);
+    REQUIRE(crew.lanes[1]->link.receive(frames) == 1);
+    CHECK(std::ranges::equal(frames[0].bytes, frame));
+    CHECK(frames[0].tail.size == 0);
+    CHECK(frames[0].offload.needs_checksum);
+  }
 }
 
 TEST_CASE("plane workers: a datagram in fragments reaches the owner of its flow, whoever put it together") {

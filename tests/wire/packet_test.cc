@@ -154,3 +154,52 @@ TEST_CASE("describe: any bytes give one line") {
     REQUIRE(line.find('\n') == std::string::npos);
   }
 }
+
+TEST_CASE("packet: the start of a TCP segment stands for all of it, and of nothing else") {
+  const auto tcp = kTcpSyn + test::zeros(5000);
+  const auto options6 = hex("06 00 01 04 00000000") + tcp;
+  struct Case {
+    std::string_view name;
+    test::Buffer packet;
+    bool v4;
+    std::size_t start, l4_offset;  // 0: no
+  };
+  const auto with_fragment = [&](test::Buffer packet) {
+    packet[6] = std::byte{0x20};
+    return packet;
+  };
+  const Case cases[] = {
+      {"IPv4", test::ipv4(6, tcp), true, 200, 34},
+      {"IPv4, just the headers", test::ipv4(6, tcp), true, 40, 34},
+      {"IPv4, less than the headers", test::ipv4(6, tcp), true, 39, 0},
+      {"IPv6", test::ipv6(6, tcp), false, 200, 54},
+      {"IPv6 with options", test::ipv6(60, options6), false, 200, 62},
+      {"IPv6 with options that are not all there", test::ipv6(60, options6), false, 47, 0},
+      {"UDP", test::ipv4(17, tcp), true, 200, 0},
+      {"ICMPv6", test::ipv6(58, tcp), false, 200, 0},
+      {"IPv4 with padding", test::ipv4(6, tcp) + test::zeros(1), true, 200, 0},
+      {"IPv6 with padding", test::ipv6(6, tcp) + test::zeros(1), false, 200, 0},
+      {"a fragment, and a wrong sum", with_fragment(test::ipv4(6, tcp)), true, 200, 0},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    const auto type = c.v4 ? EtherType::kIpv4 : EtherType::kIpv6;
+    test::Buffer bytes = c.packet;
+    const iovec rest{bytes.data() + c.start, bytes.size() - c.start};
+    const auto read = [&](std::size_t tail) {
+      return wire::parse_tcp_start(std::span(bytes).first(c.start), type, std::span(&rest, 1), tail);
+    };
+    const auto packet = read(rest.iov_len);
+    REQUIRE(packet.has_value() == (c.l4_offset != 0));
+    // A length that is not the frame's.
+    CHECK_FALSE(read(rest.iov_len - 2));
+    CHECK_FALSE(read(rest.iov_len + 1));
+    CHECK_FALSE(wire::parse_tcp_start(std::span(bytes).first(c.start), EtherType::kArp, {}, rest.iov_len));
+    if (!packet) continue;
+    CHECK(packet->l4_offset == c.l4_offset);
+    CHECK(packet->ip.size() == c.start);
+    CHECK(packet->l4.size() == c.start - (c.l4_offset - 14));
+    CHECK(packet->tail_size == rest.iov_len);
+    CHECK(packet->tail.data() == &rest);
+  }
+}
