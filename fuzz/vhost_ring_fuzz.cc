@@ -58,6 +58,11 @@ void check(const vhost::VhostLink& link) {
   if (link.dead()) CORDON_CHECK(!link.pending() && !vhost::name(*link.violation()).empty());
 }
 
+bool inside(std::span<const std::byte> region, const iovec& piece) {
+  const auto* const at = static_cast<const std::byte*>(piece.iov_base);
+  return at >= region.data() && at + piece.iov_len <= region.data() + region.size();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -97,11 +102,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 1: {
         const std::size_t n = link->receive(frames);
         for (std::size_t k = 0; k < n; ++k) {
-          const link::Frame& frame = frames[k];
-          CORDON_CHECK(frame.bytes.size() >= 14 && frame.bytes.size() < 70000);
+          link::Frame& frame = frames[k];
+          std::size_t tail = 0;
+          for (const iovec& piece : frame.tail.pieces) {
+            CORDON_CHECK(piece.iov_len != 0 && (inside(first, piece) || inside(second, piece)));
+            tail += piece.iov_len;
+          }
+          CORDON_CHECK(tail == frame.tail.size && frame.tail.pieces.size() <= link::kMostPieces);
+          const std::size_t whole = frame.bytes.size() + tail;
+          if (tail != 0) CORDON_CHECK(frame.offload.needs_checksum && frame.bytes.size() >= 134);
+          if ((step & 1U) != 0) link::complete(frame);
+          CORDON_CHECK(frame.bytes.size() == ((step & 1U) != 0 ? whole : whole - tail));
+          CORDON_CHECK(whole >= 14 && whole < 70000);
           if (frame.offload.needs_checksum)
             CORDON_CHECK(std::size_t{frame.offload.checksum_start} + frame.offload.checksum_offset + 2 <=
-                         frame.bytes.size());
+                         whole);
         }
         break;
       }

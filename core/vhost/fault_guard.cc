@@ -31,10 +31,10 @@ void on_sigbus(int, siginfo_t* info, void*) {
     const std::uintptr_t start = entry.start.load();
     const std::size_t size = entry.size.load();
     if (start == 0 || address < start || address - start >= size) continue;
+    lost.store(true);
     void* const zeros = ::mmap(std::bit_cast<void*>(start), size, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
     if (zeros == MAP_FAILED) break;
-    lost.store(true);
     errno = saved;
     return;
   }
@@ -66,6 +66,8 @@ void forget(std::span<std::byte> mapping) {
   for (Watched& entry : watched)
     if (entry.start.load() == std::bit_cast<std::uintptr_t>(mapping.data())) entry.start.store(0);
 }
+
+void lose_memory() { lost.store(true); }
 
 bool memory_lost() { return lost.load(std::memory_order_relaxed); }
 

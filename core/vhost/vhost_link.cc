@@ -16,6 +16,10 @@ namespace {
 
 constexpr std::size_t kHeader = sizeof(NetHeader);
 constexpr std::size_t kShortest = kHeader + link::kEthernetSize;
+// A frame longer than kWhole may have a tail behind its first kStart bytes: Ethernet, the longest IPv4 header
+// and the longest TCP header take 134.
+constexpr std::size_t kWhole = kHeader + 4096;
+constexpr std::size_t kStart = 256;
 // A batch's bytes should still be in the CPU's cache when they are written on.
 constexpr std::size_t kBatchBytes = std::size_t{384} << 10U;
 // Chains after which the guest sees them, so that it works while we go on.
@@ -27,12 +31,14 @@ void notify(int event) {
   static_cast<void>(!::write(event, &one, sizeof one));
 }
 
-// Gathers a chain's first `size` bytes.
-void copy_in(std::byte* to, std::span<const Segment> segments, std::size_t size) {
+// Gathers `size` bytes of a chain, behind `skip` others.
+void copy_in(std::byte* to, std::span<const Segment> segments, std::size_t skip, std::size_t size) {
   for (const Segment& segment : segments) {
-    const std::size_t n = std::min(size, segment.bytes.size());
-    snapshot(to, segment.bytes.data(), n);
+    const std::size_t before = std::min(skip, segment.bytes.size());
+    const std::size_t n = std::min(size, segment.bytes.size() - before);
+    snapshot(to, segment.bytes.data() + before, n);
     to += n;
+    skip -= before;
     size -= n;
     if (size == 0) return;
   }
@@ -100,6 +106,7 @@ void VhostLink::die(RingViolation violation) {
   receive_.stop();
   transmit_.stop();
   waiting_.clear();
+  lent_count_ = piece_count_ = 0;
 }
 
 // --- waiting
@@ -134,6 +141,7 @@ void VhostLink::after_wait() {
 std::size_t VhostLink::receive(std::span<link::Frame> frames) {
   const std::size_t most = std::min(frames.size(), kBuffers);
   std::size_t n = 0;
+  give_back();
   if (kicked_) {
     // Else the worker would hear of the same kick again.
     std::array<epoll_event, 3> events;
@@ -149,37 +157,80 @@ std::size_t VhostLink::receive(std::span<link::Frame> frames) {
     const auto chain = transmit_.next(segments_);
     if (!chain) {
       die(chain.error());
-      return n;
+      return intact() ? n : 0;
     }
     if (!*chain) break;
     any = true;
     ++stats_.chains_from_guest;
-    const std::size_t size = std::min<std::uint64_t>((*chain)->bytes, kBufferSize);
     // Every chain counts against the batch, good or bad, so that a flood of bad ones ends too.
-    bytes += std::max<std::size_t>(size, 256);
-    std::byte* const buffer = buffers_.data() + n * kBufferSize;
-    const bool fits = size >= kShortest && size < kBufferSize;
-    if (fits) copy_in(buffer, std::span(segments_).first((*chain)->segments), size);
-    transmit_.put_used((*chain)->head, 0);
-    if (!fits) {
-      ++stats_.bad_length;
-      continue;
-    }
-    NetHeader header;
-    std::memcpy(&header, buffer, kHeader);
-    const auto offload = read_header(header, size - kHeader, features_);
-    if (!offload) {
-      ++stats_.bad_offload;
-      continue;
-    }
-    ++stats_.frames_from_guest;
-    frames[n++] = {.bytes = {buffer + kHeader, size - kHeader}, .offload = *offload};
+    bytes += std::clamp<std::uint64_t>((*chain)->bytes, 256, kBufferSize);
+    const auto frame = take(**chain, buffers_.data() + n * kBufferSize);
+    if (frame && frame->tail.size != 0)
+      lent_[lent_count_++] = (*chain)->head;
+    else
+      transmit_.put_used((*chain)->head, 0);
+    if (frame) frames[n++] = *frame;
   }
   if (any)
     transmit_.publish();
   else
-    kicked_ = true;  // what brought us here may be a kick that came while they were off
-  return n;
+    kicked_ = true;         // what brought us here may be a kick that came while they were off
+  return intact() ? n : 0;  // zeros are no frames
+}
+
+std::optional<link::Frame> VhostLink::take(const Chain& chain, std::byte* buffer) {
+  const std::size_t size = std::min<std::uint64_t>(chain.bytes, kBufferSize);
+  if (size < kShortest || size == kBufferSize) {
+    ++stats_.bad_length;
+    return std::nullopt;
+  }
+  const auto segments = std::span(segments_).first(chain.segments);
+  const std::size_t start = size > kWhole ? kStart : size;
+  copy_in(buffer, segments, 0, start);
+  NetHeader header;
+  std::memcpy(&header, buffer, kHeader);
+  const auto offload = read_header(header, size - kHeader, features_);
+  if (!offload) {
+    ++stats_.bad_offload;
+    return std::nullopt;
+  }
+  ++stats_.frames_from_guest;
+  link::Frame frame{.bytes = {buffer + kHeader, start - kHeader}, .offload = *offload, .tail = {}};
+  if (start == size) return frame;
+  if (offload->needs_checksum) frame.tail = leave(segments, start, buffer + start);
+  if (frame.tail.size != 0) {
+    ++stats_.tails;
+  } else {
+    copy_in(buffer + start, segments, start, size - start);
+    frame.bytes = {buffer + kHeader, size - kHeader};
+  }
+  return frame;
+}
+
+// Nothing, when there are too many pieces: then the frame is copied.
+link::Tail VhostLink::leave(std::span<const Segment> segments, std::size_t skip, std::byte* room) {
+  const std::size_t most = std::min(link::kMostPieces, kPieces - piece_count_);
+  const std::span<iovec> out = std::span(pieces_).subspan(piece_count_, most);
+  std::size_t n = 0;
+  std::size_t size = 0;
+  for (const Segment& segment : segments) {
+    const auto rest = segment.bytes.subspan(std::min(skip, segment.bytes.size()));
+    skip -= segment.bytes.size() - rest.size();
+    if (rest.empty()) continue;
+    if (n == most) return {};
+    out[n++] = {rest.data(), rest.size()};
+    size += rest.size();
+  }
+  piece_count_ += n;
+  return {.pieces = out.first(n), .size = size, .room = room};
+}
+
+// Whoever had the frames of the last receive() is done with them.
+void VhostLink::give_back() {
+  if (lent_count_ == 0) return;
+  for (std::size_t i = 0; i < lent_count_; ++i) transmit_.put_used(lent_[i], 0);
+  transmit_.publish();
+  lent_count_ = piece_count_ = 0;
 }
 
 // --- to the guest
@@ -240,7 +291,7 @@ link::SendStatus VhostLink::send(const link::Offload& offload, std::span<const i
     case Gathered::kEnough: break;
     case Gathered::kTooFew:
       blocked_ = true;
-      flush();  // what the guest has to take before it gives buffers back
+      call_both();  // what the guest has to take before it gives buffers back; frames may still be in use
       ++stats_.no_buffers;
       return link::SendStatus::kAgain;
     case Gathered::kNever: ++stats_.not_fitting; return link::SendStatus::kDropped;
@@ -292,6 +343,11 @@ void VhostLink::call(Ring& ring, int fd) {
 }
 
 void VhostLink::flush() {
+  give_back();
+  call_both();
+}
+
+void VhostLink::call_both() {
   call(receive_, receive_call_);
   call(transmit_, transmit_call_);
 }

@@ -1,10 +1,13 @@
 // VhostLink: one queue pair of a vhost-user device as a Link.
 //
 // Theory of operation. From the guest: receive() walks the available chains of the transmit queue and copies
-// each frame, header first, into a private buffer; what is judged, forwarded and counted is that copy. To the
-// guest: send() gathers as many chains of the receive queue as the frame needs and copies it there; chains
-// that were read but did not suffice are kept, so that each is read once. Used entries are published in
-// batches, and flush() makes at most one call for each queue, where the guest wants one.
+// each frame, header first, into a private buffer; what is judged, forwarded and counted is that copy. Of a
+// large frame whose checksum nobody has to verify only the beginning is copied, which has room for all
+// headers; the rest stays where it is (link::Tail) for the kernel to take it from there, and the chain is
+// given back when the worker is done with the batch. To the guest: send() gathers as many chains of the
+// receive queue as the frame needs and copies it there; chains that were read but did not suffice are kept,
+// so that each is read once. Used entries are published in batches, and flush() makes at most one call for
+// each queue, where the guest wants one.
 //
 // The worker polls an epoll of our own, in which the kicks come and go with the device's state
 // (edge-triggered: a descriptor of the front end that is always readable tells of nothing new). While there
@@ -28,6 +31,7 @@
 #include "core/base/reserved.h"
 #include "core/link/link.h"
 #include "core/vhost/data_path.h"
+#include "core/vhost/fault_guard.h"
 #include "core/vhost/net_header.h"
 #include "core/vhost/pause.h"
 #include "core/vhost/ring.h"
@@ -37,6 +41,7 @@ namespace cordon::vhost {
 struct VhostStats {
   std::uint64_t chains_from_guest = 0;
   std::uint64_t frames_from_guest = 0;  // those that came out of receive()
+  std::uint64_t tails = 0;              // ... with a part left in guest memory
   std::uint64_t bad_length = 0;         // shorter than the headers or longer than a frame can be
   std::uint64_t bad_offload = 0;        // header outside the frame, contradictory or not negotiated
   std::uint64_t frames_to_guest = 0;
@@ -64,6 +69,8 @@ class VhostLink final : public link::Link, public DataPath {
   [[nodiscard]] bool before_sleep() override;
   [[nodiscard]] bool tells_room() const override { return true; }
   [[nodiscard]] bool serves_guest() const override { return receive_.running(); }
+  [[nodiscard]] bool intact() const override { return !fault_guard::memory_lost(); }
+  void lose_tail() override { fault_guard::lose_memory(); }
 
   [[nodiscard]] std::uint16_t next_available(bool transmit) const override;
   void apply(const PairState& state) override;
@@ -76,10 +83,16 @@ class VhostLink final : public link::Link, public DataPath {
   static constexpr std::size_t kBuffers = 64;
   static constexpr std::size_t kBufferSize = 68U << 10U;  // header + Ethernet + 65,535, page aligned
   static constexpr std::size_t kSegments = 4 * kMaxChain;
+  static constexpr std::size_t kPieces = 1024;  // of all tails of a batch
 
   void watch(const PairState& state);
   void forget_kicks();
+  // The frame in a chain from the guest; nullopt: it is none.
+  [[nodiscard]] std::optional<link::Frame> take(const Chain& chain, std::byte* buffer);
+  [[nodiscard]] link::Tail leave(std::span<const Segment> segments, std::size_t skip, std::byte* room);
+  void give_back();
   void call(Ring& ring, int fd);
+  void call_both();
   void die(RingViolation violation);
   // Chains of the receive queue that were read and not used yet, with their segments.
   struct Waiting {
@@ -109,6 +122,11 @@ class VhostLink final : public link::Link, public DataPath {
   Waiting waiting_;
   std::array<Segment, kMaxChain> segments_{};  // of the chain from the guest that is copied
   base::Reserved<std::byte> buffers_;
+  // Chains of frames with tails, and where those lie.
+  std::array<std::uint16_t, kBuffers> lent_{};
+  std::size_t lent_count_ = 0;
+  std::array<iovec, kPieces> pieces_{};
+  std::size_t piece_count_ = 0;
   bool blocked_ = false;  // a frame waits for buffers
   bool kicked_ = true;    // the epoll may have something to tell
   std::optional<RingViolation> violation_;

@@ -1,13 +1,12 @@
 // Memory of a front end: what is taken, what is refused, and what happens when it is not there any more.
 #include <doctest/doctest.h>
-#include <signal.h>
-#include <sys/wait.h>
 
 #include <cstdlib>
 #include <fstream>
 
 #include "core/vhost/fault_guard.h"
 #include "tests/vhost/backend_rig.h"
+#include "tests/vhost/in_child.h"
 
 using namespace cordon;
 using namespace cordon::vhost;
@@ -25,18 +24,6 @@ std::size_t mappings() {
   for (std::string line; std::getline(maps, line);)
     if (line.find("memfd:guest") != std::string::npos) ++count;
   return count;
-}
-
-// What a child process made of it: its exit status, or minus the signal.
-int in_child(int (*body)()) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::signal(SIGABRT, SIG_DFL);  // not the test framework's
-    ::_exit(body());
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 }  // namespace
@@ -234,7 +221,7 @@ TEST_CASE("vhost memory: the log is mapped as it is asked for, and used when it 
 }
 
 TEST_CASE("vhost memory: a file that shrinks under us is a note, and reads as zeros") {
-  CHECK(in_child([] {
+  CHECK(vhost_client::in_child([] {
           if (!fault_guard::install()) return 1;
           BackendRig rig;
           rig.negotiate();
@@ -253,7 +240,7 @@ TEST_CASE("vhost memory: a file that shrinks under us is a note, and reads as ze
 }
 
 TEST_CASE("vhost memory: another SIGBUS is as fatal as ever") {
-  CHECK(in_child([] {
+  CHECK(vhost_client::in_child([] {
           if (!fault_guard::install()) return 1;
           const base::Fd file = make_memfd(0x1000);
           void* const at = ::mmap(nullptr, 0x1000, PROT_READ, MAP_SHARED, file.get(), 0);

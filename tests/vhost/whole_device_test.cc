@@ -76,8 +76,9 @@ class EchoDevice {
       }
       const std::size_t count = link.receive(frames);
       for (std::size_t i = 0; i < count; ++i) {
-        const iovec part{const_cast<std::byte*>(frames[i].bytes.data()), frames[i].bytes.size()};
-        static_cast<void>(link.send(frames[i].offload, std::span(&part, 1)));
+        std::vector<iovec> parts{{const_cast<std::byte*>(frames[i].bytes.data()), frames[i].bytes.size()}};
+        parts.insert(parts.end(), frames[i].tail.pieces.begin(), frames[i].tail.pieces.end());
+        static_cast<void>(link.send(frames[i].offload, parts));
       }
       link.flush();
     }
