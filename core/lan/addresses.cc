@@ -58,6 +58,17 @@ bool is_local(const LanConfig& config, const net::IpAddress& address) {
   return false;
 }
 
+bool is_answered(const LanConfig& config, const net::IpAddress& address) {
+  if (is_local(config, address)) return true;
+  return config.stands_in && !is_assigned(config, address) && !net::is_unspecified(address) &&
+         !net::is_multicast(address) && !in_link_local_64(address);
+}
+
+std::span<const std::optional<net::IpAddress>> name_servers(const LanAddresses& lan) {
+  if (lan.name_servers) return *lan.name_servers;
+  return {&lan.dns, 1};
+}
+
 bool is_dns(const LanConfig& config, const net::IpAddress& address) {
   const auto& lan = of_family(config, address.family());
   return lan && lan->dns == address;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "core/lan/services.h"
@@ -23,6 +24,7 @@ struct Packet;
 namespace cordon::lan {
 
 inline constexpr std::size_t kMoreAddresses = 15;  // of one family, beside the first
+inline constexpr std::size_t kNameServers = 3;     // of one family, that the guest is told
 
 // One family's addresses; all of that family.
 struct LanAddresses {
@@ -30,6 +32,8 @@ struct LanAddresses {
   net::Prefix on_link;                // the guest's subnet
   net::IpAddress gateway;             // in the subnet or not; for IPv6 it may be our link-local address
   std::optional<net::IpAddress> dns;  // our forwarder
+  // What the guest is told instead of `dns`; all empty: nothing.
+  std::optional<std::array<std::optional<net::IpAddress>, kNameServers>> name_servers{};
   std::array<std::optional<net::IpAddress>, kMoreAddresses> more_guest{};  // assigned as well
 };
 
@@ -41,7 +45,10 @@ struct LanConfig {
   std::optional<LanAddresses> v6;
   net::Ipv6Address our_link_local;  // of fe80::/64; used when v6 is set
   std::uint16_t mtu = 65520;
+  bool announce_mtu = true;                                   // by DHCP and router advertisements
   std::array<std::optional<net::IpAddress>, 4> more_local{};  // further addresses we answer ARP and NDP for
+  // The guest's prefix is one of the host's: its neighbours on that link are reached through us.
+  bool stands_in = false;
   Services services;
 };
 
@@ -49,8 +56,13 @@ struct LanConfig {
 [[nodiscard]] bool is_guest_mac(const LanConfig& config, net::MacAddress mac);
 // We answer for it on the link: gateway, DNS, our link-local, more_local.
 [[nodiscard]] bool is_local(const LanConfig& config, const net::IpAddress& address);
+// Asked for by ARP or NDP, we say that it is at our MAC: is_local(), and when we stand in for the neighbours
+// everything but the guest's own.
+[[nodiscard]] bool is_answered(const LanConfig& config, const net::IpAddress& address);
 // The guest's DNS forwarder address.
 [[nodiscard]] bool is_dns(const LanConfig& config, const net::IpAddress& address);
+// What the guest is told to ask, at most kNameServers.
+[[nodiscard]] std::span<const std::optional<net::IpAddress>> name_servers(const LanAddresses& lan);
 // Destination MAC: ours or a group. Other unicast frames are not for us and are dropped.
 [[nodiscard]] bool is_for_us(const LanConfig& config, net::MacAddress destination);
 

@@ -47,6 +47,17 @@ void put_long(wire::OptionWriter& out, std::uint8_t code, base::Bytes value) {
     put(out, code, value.first(std::min<std::size_t>(value.size(), 255)));
 }
 
+void put_name_servers(const LanAddresses& lan, wire::OptionWriter& out) {
+  std::array<std::byte, kNameServers * net::Ipv4Address::kSize> bytes{};
+  std::size_t size = 0;
+  for (const auto& server : name_servers(lan)) {
+    if (!server) continue;
+    std::ranges::copy(std::as_bytes(server->bytes()), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+    size += net::Ipv4Address::kSize;
+  }
+  if (size > 0) put(out, option::kDns, base::Bytes{bytes}.first(size));
+}
+
 net::Ipv4Address mask_of(unsigned length) {
   return net::Ipv4Address::from_u32(length == 0 ? 0 : ~std::uint32_t{0} << (32 - length));
 }
@@ -165,8 +176,9 @@ void DhcpServer::put_settings(const wire::DhcpView& request, wire::OptionWriter&
   if (wanted(option::kSubnetMask)) put(options, option::kSubnetMask, mask_of(lan.on_link.length()));
   if (wanted(option::kRouter)) put(options, option::kRouter, lan.gateway.v4());
   if (wanted(option::kClasslessRoutes)) put_routes(options);
-  if (wanted(option::kDns) && lan.dns) put(options, option::kDns, lan.dns->v4());
-  if (wanted(option::kInterfaceMtu)) put_number(options, option::kInterfaceMtu, config_.mtu);
+  if (wanted(option::kDns)) put_name_servers(lan, options);
+  if (wanted(option::kInterfaceMtu) && config_.announce_mtu)
+    put_number(options, option::kInterfaceMtu, config_.mtu);
   if (wanted(option::kBroadcastAddress) && lan.on_link.length() < 31)
     put(options, option::kBroadcastAddress,
         net::Ipv4Address::from_u32(lan.on_link.address().v4().to_u32() |

@@ -25,6 +25,10 @@ constexpr net::Ipv6Address kAllServers{{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 
 Answer malformed(wire::ParseError error) { return {Outcome::kMalformed, error, 0}; }
 
+bool told(const LanAddresses& lan) {
+  return std::ranges::any_of(name_servers(lan), [](const auto& server) { return server.has_value(); });
+}
+
 // An option whose length is known when `fill` is done; left out as a whole when it does not fit.
 template <class Fill>
 void put_option(OptionWriter& out, std::uint16_t code, Fill fill) {
@@ -287,8 +291,12 @@ void Dhcpv6Server::put_settings(const wire::Dhcpv6View& request, OptionWriter& o
     return !request.has_option_request() || request.requests(code);
   };
   const Services& services = config_.services;
-  if (wanted(option::kDnsServers) && config_.v6->dns)
-    put_bytes(out, option::kDnsServers, std::as_bytes(config_.v6->dns->bytes()));
+  if (wanted(option::kDnsServers) && told(*config_.v6))
+    put_option(out, option::kDnsServers, [&] {
+      return std::ranges::all_of(name_servers(*config_.v6), [&](const auto& server) {
+        return !server || out.bytes(std::as_bytes(server->bytes()));
+      });
+    });
   if (wanted(option::kDomainList) && !services.search.empty())
     put_option(out, option::kDomainList, [&] {
       wire::put_names(out, services.search);

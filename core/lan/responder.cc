@@ -73,7 +73,7 @@ Answer Responder::on_arp(const wire::EthernetView& frame, base::Instant now, Rep
   if (!arp_sender_is_guest(config_, *arp))
     return {Outcome::kForeignSender, {}, 0, net::IpAddress{arp->sender_ip()}};
   if (arp->operation() == wire::ArpOperation::kReply) return {Outcome::kNothingToSay, {}, 0};
-  if (!is_local(config_, arp->target_ip())) return {Outcome::kNotForUs, {}, 0};
+  if (!is_answered(config_, arp->target_ip())) return {Outcome::kNotForUs, {}, 0};
   if (!replies_.take(now)) return {Outcome::kRateLimited, {}, 0};
 
   // Every byte up to the minimum frame is written: padding must not carry old memory.
@@ -111,7 +111,10 @@ Answer Responder::on_ndp(net::MacAddress source_mac, const wire::Packet& packet,
 Answer Responder::on_solicitation(net::MacAddress source_mac, const wire::Packet& packet,
                                   net::Ipv6Address target, base::Instant now, ReplyBuffer out) {
   if (net::is_multicast(packet.source)) return {Outcome::kForeignSender, {}, 0, packet.source};
-  if (!config_.services.neighbours || !is_local(config_, target)) return {Outcome::kNotForUs, {}, 0};
+  // An address the guest wants to make its own (RFC 4862 section 5.4) is no question about a neighbour.
+  const bool answered =
+      net::is_unspecified(packet.source) ? is_local(config_, target) : is_answered(config_, target);
+  if (!config_.services.neighbours || !answered) return {Outcome::kNotForUs, {}, 0};
   if (!replies_.take(now)) return {Outcome::kRateLimited, {}, 0};
   return {Outcome::kReply, {}, write_advertisement(config_, source_mac, packet, target, out)};
 }

@@ -85,12 +85,16 @@ std::size_t RouterAdvertiser::write(net::MacAddress destination_mac, net::Ipv6Ad
   fields.other = config_.services.dhcpv6;
   fields.router_lifetime = kRouterLifetime;
   fields.source_mac = config_.our_mac;
-  fields.mtu = config_.mtu;
+  fields.mtu = config_.announce_mtu ? config_.mtu : 0U;
   fields.prefix = lan.on_link;
   fields.autonomous = config_.services.slaac;
   fields.valid_lifetime = kPrefixValid;
   fields.preferred_lifetime = kPrefixPreferred;
-  if (lan.dns) fields.dns = lan.dns->v6();
+  std::array<net::Ipv6Address, kNameServers> servers{};
+  std::size_t told = 0;
+  for (const auto& server : name_servers(lan))
+    if (server) servers.at(told++) = server->v6();
+  fields.dns = std::span(servers).first(told);
   fields.search = config_.services.search;
   fields.dns_lifetime = kRouterLifetime;
   const std::size_t length = wire::put_router_advertisement(out.subspan(kHeaders, kMost),

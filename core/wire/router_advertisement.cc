@@ -75,11 +75,11 @@ std::size_t put_router_advertisement(base::MutableBytes out, net::Ipv6Address so
     message.number(fields.mtu);
   }
   if (fields.prefix) put_prefix(message, fields);
-  if (fields.dns) {
-    put_head(message, kRecursiveDns, 3);
+  if (!fields.dns.empty()) {
+    put_head(message, kRecursiveDns, static_cast<std::uint8_t>(1 + 2 * fields.dns.size()));
     message.number(std::uint16_t{0});
     message.number(fields.dns_lifetime);
-    put_address(message, *fields.dns);
+    for (const net::Ipv6Address& server : fields.dns) put_address(message, server);
   }
   if (!fields.search.empty()) put_search(message, fields);
 

@@ -23,7 +23,7 @@ struct RouterAdvertisementFields {
   bool autonomous = false;            // A: the guest may make addresses of the prefix
   std::uint32_t valid_lifetime = 0;
   std::uint32_t preferred_lifetime = 0;
-  std::optional<net::Ipv6Address> dns;           // RDNSS
+  std::span<const net::Ipv6Address> dns = {};    // RDNSS; at most three
   std::span<const net::DomainName> search = {};  // DNSSL; names that do not fit are left out
   std::uint32_t dns_lifetime = 0;                // of both
 };

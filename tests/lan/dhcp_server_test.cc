@@ -245,3 +245,23 @@ TEST_CASE("dhcp: a flood is answered within the bucket") {
   CHECK(replies >= 20);
   CHECK(replies <= 41);
 }
+
+TEST_CASE("dhcp: name servers of the command line are told instead of the forwarder, or none") {
+  auto config = test::service_config();
+  auto& told = config.v4->name_servers.emplace();
+  Client nobody{config};
+  CHECK(!nobody.hear(nobody.say({})).contains(6));
+  told[0] = *net::parse_ip("192.0.2.53");
+  told[1] = *net::parse_ip("9.9.9.9");
+  Client client{config};
+  CHECK(client.hear(client.say({}))[6] == hex("c0000235 09090909"));
+}
+
+TEST_CASE("dhcp: an MTU that is not to be told is not") {
+  auto config = test::service_config();
+  Client with{config};
+  CHECK(with.hear(with.say({})).contains(26));
+  config.announce_mtu = false;
+  Client without{config};
+  CHECK(!without.hear(without.say({})).contains(26));
+}

@@ -211,3 +211,16 @@ TEST_CASE("dhcpv6: the largest message gets an answer that fits the smallest MTU
   client.hear(client.say(message));
   CHECK(client.packet.ip.size() <= 1280);
 }
+
+TEST_CASE("dhcpv6: name servers of the command line are told instead of the forwarder, or none") {
+  auto config = test::service_config();
+  auto& told = config.v6->name_servers.emplace();
+  Client nobody{config};
+  CHECK(nobody.hear(nobody.say("0b abcdef 0006 0002 0017")) == hex("07 abcdef" + kOurs));
+  told[0] = *net::parse_ip("2001:db8::1");
+  told[2] = *net::parse_ip("2001:db8::2");
+  Client client{config};
+  CHECK(client.hear(client.say("0b abcdef 0006 0002 0017")) ==
+        hex("07 abcdef" + kOurs +
+            "0017 0020 20010db8000000000000000000000001 20010db8000000000000000000000002"));
+}

@@ -13,11 +13,13 @@ using test::operator+;
 namespace {
 
 struct Bench {
-  lan::Responder responder{test::lan_config()};
+  lan::Responder responder;
   std::array<std::byte, lan::kMaxReply> out{};
   base::Instant now;
 
-  Bench() { out.fill(std::byte{0xee}); }
+  explicit Bench(const lan::LanConfig& config = test::lan_config()) : responder(config) {
+    out.fill(std::byte{0xee});
+  }
 
   lan::Answer arp(const test::Buffer& frame) {
     return responder.on_arp(wire::EthernetView::parse(frame).value(), now, out);
@@ -219,5 +221,44 @@ TEST_CASE("lan: random changes of good messages never get an oversized or foreig
     REQUIRE(answer.length <= lan::kMaxReply);
     if (answer.outcome == Outcome::kReply)
       REQUIRE(lan::is_local(test::lan_config(), wire::NdpView::parse(*packet)->target()));
+  }
+}
+
+TEST_CASE("arp, ndp: where we stand in for the neighbours, everything but the guest's own is at our MAC") {
+  auto config = test::lan_config();
+  config.stands_in = true;
+  struct Case {
+    std::string_view name;
+    test::Buffer frame;
+    Outcome expected;
+  };
+  for (const Case& c :
+       {Case{"a neighbour", arp_request("525400000002", "0a00020f", "0a000263"), Outcome::kReply},
+        Case{"somebody elsewhere", arp_request("525400000002", "0a00020f", "08080808"), Outcome::kReply},
+        Case{"the guest's own", arp_request("525400000002", "0a00020f", "0a00020f"), Outcome::kNotForUs},
+        Case{"a probe for the guest's own", arp_request("525400000002", "00000000", "0a00020f"),
+             Outcome::kNotForUs},
+        Case{"0.0.0.0", arp_request("525400000002", "0a00020f", "00000000"), Outcome::kNotForUs},
+        Case{"a group", arp_request("525400000002", "0a00020f", "e0000001"), Outcome::kNotForUs}}) {
+    CAPTURE(c.name);
+    Bench bench{config};
+    CHECK(bench.arp(c.frame).outcome == c.expected);
+  }
+  struct Ndp {
+    std::string_view name, source, target;
+    Outcome expected;
+  };
+  constexpr std::string_view kNeighbour = "fd0000c0002d00000000000000000063";
+  for (const Ndp& c :
+       {Ndp{"a neighbour", kGuest, kNeighbour, Outcome::kReply},
+        Ndp{"an address the guest tries for itself", kUnspecified, kNeighbour, Outcome::kNotForUs},
+        Ndp{"the gateway is tried for", kUnspecified, kGateway, Outcome::kReply},
+        Ndp{"the guest's own", kGuest, kGuest, Outcome::kNotForUs},
+        Ndp{"a link-local one", kGuest, "fe800000000000000000000000000063", Outcome::kNotForUs}}) {
+    CAPTURE(c.name);
+    Bench bench{config};
+    // Duplicate address detection is valid to the target's own group only.
+    const std::string group = "ff0200000000000000000001ff" + std::string{c.target.substr(26)};
+    CHECK(bench.ndp(neighbour(c.source, group, text("8700000000000000", c.target))).outcome == c.expected);
   }
 }

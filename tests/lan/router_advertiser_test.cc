@@ -151,3 +151,28 @@ TEST_CASE("ra: switched off there is neither an answer nor a timer") {
   CHECK(link.responder.next_deadline() == base::Instant::never());
   CHECK(link.ask("fe80::2").outcome == Outcome::kNothingToSay);
 }
+
+TEST_CASE("ra: the name servers and the MTU that are to be told") {
+  struct Case {
+    std::string_view name;
+    std::vector<std::string_view> servers;
+    std::string_view expected;  // the RDNSS option
+  };
+  for (const Case& c :
+       {Case{"none", {}, ""}, Case{"three",
+                                   {"2001:db8::1", "2001:db8::2", "2001:db8::3"},
+                                   "19 07 0000 00000708 20010db8000000000000000000000001"
+                                   "20010db8000000000000000000000002 20010db8000000000000000000000003"}}) {
+    CAPTURE(c.name);
+    auto config = test::service_config();
+    config.announce_mtu = false;
+    auto& told = config.v6->name_servers.emplace();
+    for (std::size_t i = 0; i < c.servers.size(); ++i) told.at(i) = *net::parse_ip(c.servers[i]);
+    Link link{config};
+    const auto packet = link.reply(link.ask("fe80::2"));
+    Buffer l4{packet.l4.begin(), packet.l4.end()};
+    test::put16(l4, 2, 0);
+    CHECK(l4 == hex("86 00 0000 40 c0 0708 00000000 00000000 01 01 020000000001") +
+                    hex("03 04 40 c0 00278d00 00093a80 00000000") + hex(kPrefix) + hex(c.expected));
+  }
+}
