@@ -9,6 +9,7 @@ namespace {
 // The class of the address rules are about; the widest protection wins.
 DstClass classify(const Destination& destination, const HostFacts& facts) {
   const bool wrapped = destination.embedded.has_value();
+  if (facts.mapped && !wrapped && net::is_loopback(destination.dial)) return DstClass::kHost;
   const auto kind = kind_of(destination.effective());
   if (kind == AddressKind::kFloor) return DstClass::kSpecial;
   const auto any = [&](auto&& test) { return test(facts.dial) || (wrapped && test(facts.embedded)); };

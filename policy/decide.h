@@ -14,7 +14,9 @@
 //   5 files         outermost first; in each the first matching rule decides, none = deny (rule-deny,
 //                   no-rule); past its `expires` a file denies everything (expired). A rule past its `until`
 //                   matches nothing. An enforcing file's deny is final, an audit file's is noted.
-// The built-in DNS forwarder is no address of the host's network: it skips 2-4 and needs the word `dns`.
+// A destination that the command line maps is decided about as what it is mapped to; loopback, reached so, is
+// `host`. The built-in DNS forwarder is no address of the host's network: it skips 2-4 and needs the word
+// `dns`.
 //
 // decide_ingress() is the same for a connection from outside to a published port; decide_ingress.cc has its
 // order.

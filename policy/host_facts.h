@@ -51,6 +51,9 @@ struct HostFacts {
   bool sandbox_address =
       false;  // remote is another address of our own side of the guest's LAN (the gateway, or
               // the DNS address on another port): nothing listens there, never forwarded
+  // The guest's destination means another one by the command line's word, and `dial` is about that one: it
+  // may be loopback, which then is `host`.
+  bool mapped = false;
   // For `until` and `expires`. The default is closed: whatever has an end has ended.
   base::WallTime now = base::WallTime::max();
   AddressFacts dial;

@@ -114,8 +114,9 @@ Loaded assemble(std::vector<ParsedSource> files, std::uint64_t generation, base:
     ParsedSource& file = files[i];
     Report report{file.path, file.text, std::move(file.diagnostics)};
     if (file.document && !report.is_full())
-      if (auto one = compile(*file.document, file.path, i == 0 ? FileRole::kOperator : FileRole::kTenant,
-                             report, now)) {
+      if (auto one =
+              compile(*file.document, file.path,
+                      i == 0 || file.built_in ? FileRole::kOperator : FileRole::kTenant, report, now)) {
         // As if nothing in the file had ended yet: time alone must not turn a good file into a bad one.
         run_tests(*one, base::WallTime::min(), report);
         if (!report.has_errors()) rulesets.push_back(std::move(*one));

@@ -20,6 +20,7 @@ struct ParsedSource {
   std::string path;
   std::string text;  // for excerpts in messages
   std::optional<Node> document;
+  bool built_in = false;                // part of the program: an operator's words, wherever it stands
   std::vector<Diagnostic> diagnostics;  // of the reader; an unreadable file has nothing but one of these
 };
 

@@ -89,6 +89,9 @@ struct Rule {
 
 enum class Mode : std::uint8_t { kEnforce, kAudit };
 
+// Among `uplinks`: all but loopback.
+inline constexpr std::string_view kEveryInterface = "*";
+
 // `host:` of the operator's file. Names, because interfaces come and go.
 struct HostSettings {
   std::vector<std::string> uplinks;  // empty: the interfaces that carry a default route

@@ -131,11 +131,38 @@ TEST_CASE("policy: every shipped policy answers its cases") {
     CHECK(alone.policy->files()[0].tests.size() >= 5);
     ++policies;
   }
-  CHECK(policies == 7);
+  CHECK(policies == 9);
 }
 
 TEST_CASE("policy: policies/internet-only.yaml is the built-in") {
   const auto loaded = load_shipped({"internet-only.yaml"});
   REQUIRE(loaded.policy.has_value());
   CHECK(loaded.policy->hash() == builtin_internet_only().hash());
+}
+
+TEST_CASE("policy: what other programs allow is built in, and shipped as a file") {
+  const std::pair<const char*, Carried> rows[] = {{"everything.yaml", {}},
+                                                  {"no-map-host.yaml", {.host = false}}};
+  for (const auto& [file, carried] : rows) {
+    CAPTURE(file);
+    const auto shipped = load_shipped({file});
+    const std::array sources{Source{"built-in", everything_text(carried)}};
+    const auto built_in = load(sources);
+    REQUIRE(shipped.policy.has_value());
+    REQUIRE(built_in.policy.has_value());
+    CHECK(built_in.diagnostics.empty());
+    CHECK(shipped.policy->hash() == built_in.policy->hash());
+  }
+}
+
+TEST_CASE("policy: every choice of what is carried compiles") {
+  for (unsigned bits = 0; bits < 16; ++bits) {
+    CAPTURE(bits);
+    const Carried carried{
+        .host = (bits & 1U) != 0, .tcp = (bits & 2U) != 0, .udp = (bits & 4U) != 0, .icmp = (bits & 8U) != 0};
+    const std::array sources{Source{"built-in", everything_text(carried)}};
+    const auto loaded = load(sources);
+    CHECK(loaded.policy.has_value());
+    CHECK(loaded.diagnostics.empty());
+  }
 }
