@@ -24,7 +24,8 @@
 namespace cordon::sandbox {
 namespace {
 
-constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
+constexpr int kIpv6Freebind = 78;  // IPV6_FREEBIND of linux/in6.h
+constexpr int kBacklog = 4096;     // the kernel caps it at net.core.somaxconn
 constexpr base::Duration kRetryPause = std::chrono::milliseconds{20};
 
 bool set(int fd, int level, int option, int value) {
@@ -37,6 +38,8 @@ bool set_options(int fd, const ForwardRule& rule, std::uint32_t interface) {
   const bool v6 = rule.address.is_v6();
   if (v6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, rule.dual_stack ? 0 : 1)) return false;
   if (interface != 0 && !set(fd, SOL_SOCKET, SO_BINDTOIFINDEX, static_cast<int>(interface))) return false;
+  if (rule.freebind && !set(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? kIpv6Freebind : IP_FREEBIND, 1))
+    return false;
   // For TCP it passes over connections in TIME-WAIT, not over another listener. For UDP it would.
   if (is_tcp(rule)) return set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   // The address a datagram was sent to: answers must come from it.

@@ -90,32 +90,35 @@ bool strand(int fd, net::Family family) {
   return connect_to(fd, {nobody, net::Port{kDiscard}}, 0) == 0 && ::shutdown(fd, SHUT_RDWR) == 0;
 }
 
-bool bind_port(int fd, net::Family family, net::Port port) {
-  const net::IpAddress any =
-      family == net::Family::kIpv4 ? net::IpAddress{net::Ipv4Address{}} : net::IpAddress{net::Ipv6Address{}};
-  const net::SockAddr at = net::to_sockaddr({any, port});
+net::IpAddress any_of(net::Family family) {
+  return family == net::Family::kIpv4 ? net::IpAddress{net::Ipv4Address{}}
+                                      : net::IpAddress{net::Ipv6Address{}};
+}
+
+bool bind_port(int fd, const net::IpAddress& address, net::Port port) {
+  const net::SockAddr at = net::to_sockaddr({address, port});
   return ::bind(fd, &at.generic, at.length) == 0;
 }
 
 // Two flows of one guest port to different remotes: SO_REUSEADDR on all of ours, only around the bind, so
 // that a stranger who asks for the port later is still refused.
-bool bind_shared_port(int fd, net::Family family, net::Port port, std::span<const int> ours) {
+bool bind_shared_port(int fd, const net::IpAddress& address, net::Port port, std::span<const int> ours) {
   for (const int other : ours) set(other, SOL_SOCKET, SO_REUSEADDR, 1);
   set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-  const bool bound = bind_port(fd, family, port);
+  const bool bound = bind_port(fd, address, port);
   set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
   for (const int other : ours) set(other, SOL_SOCKET, SO_REUSEADDR, 0);
   return bound;
 }
 
 // Ports below 1024 are not tried: they need a privilege, and a service of the host may want them.
-bool keep_port(int fd, const flow::Tuple& tuple, net::Family family, std::span<const int> ours) {
+bool keep_port(int fd, const flow::Tuple& tuple, const net::IpAddress& address, std::span<const int> ours) {
   constexpr std::uint16_t kFirstUnprivileged = 1024;
   const bool echo = tuple.protocol == flow::Protocol::kIcmpEcho;
   if (tuple.guest.port.number() == 0 || (!echo && tuple.guest.port.number() < kFirstUnprivileged))
     return false;
-  if (ours.empty()) return bind_port(fd, family, tuple.guest.port);
-  return bind_shared_port(fd, family, tuple.guest.port, ours);
+  if (ours.empty()) return bind_port(fd, address, tuple.guest.port);
+  return bind_shared_port(fd, address, tuple.guest.port, ours);
 }
 
 bool set_family_options(int fd, net::Family family, bool datagram) {
@@ -175,13 +178,17 @@ OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::
   if (verdict.bind_interface != 0 && !verdict.local_service &&
       !set(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, static_cast<int>(verdict.bind_interface)))
     return failed();
+  // A service of this host is not left by the wanted address.
+  const bool chosen = verdict.source && !verdict.local_service && verdict.source->family() == family;
+  const net::IpAddress from = chosen ? *verdict.source : any_of(family);
   if (stream) {
     set_stream_options(fd.get());
   } else {
     if (!accept_only(fd.get(), verdict.dial, tuple.protocol, !verdict.local_service)) return failed();
     set_datagram_options(fd.get(), tuple.protocol, family);
-    out.kept_port = keep_port(fd.get(), tuple, family, same_port);
+    out.kept_port = keep_port(fd.get(), tuple, from, same_port);
   }
+  if (chosen && !out.kept_port && !bind_port(fd.get(), from, net::Port{})) return failed();
   out.error = connect_to(fd.get(), verdict.dial, verdict.scope_id);
   // A handshake with a near peer is often over before the call returns, and is then seen without epoll: the
   // kernel names no peer before that.

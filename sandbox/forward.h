@@ -24,7 +24,8 @@ struct ForwardRule {
   std::optional<net::IpAddress> target_v6;
   // "all": a port that is in use is left out, and so are those the host gives its own clients.
   bool weak = false;
-  std::string text;  // as typed, for messages: "--tcp-ports 8080"
+  bool freebind = false;  // the address need not be there (yet)
+  std::string text;       // as typed, for messages: "--tcp-ports 8080"
 
   [[nodiscard]] std::uint16_t target_port(std::uint16_t port) const {
     return static_cast<std::uint16_t>(target + (port - first));

@@ -33,8 +33,9 @@ struct Verdict {
   bool local_service = false;
   flow::RefuseHow how = flow::RefuseHow::kReject;  // when denied
   net::Endpoint dial;  // where the socket connects; differs from the tuple for the guest's DNS address
-  std::uint32_t bind_interface = 0;  // interface index the socket is bound to; 0: none
-  std::uint32_t scope_id = 0;        // for link-local IPv6
+  std::uint32_t bind_interface = 0;      // interface index the socket is bound to; 0: none
+  std::uint32_t scope_id = 0;            // for link-local IPv6
+  std::optional<net::IpAddress> source;  // the socket's own address; nullopt: the kernel's choice
   std::uint64_t token = 0;  // the judge's own: kept with the flow and handed back with every audit call
   // The judge's own, from judge() to admit(): which limits the flow falls under.
   static constexpr std::size_t kMaxScopes = 16;

@@ -108,6 +108,10 @@ struct LauncherConfig {
   std::optional<VmPort> vm;
   std::string resolv_conf = "/etc/resolv.conf";
   bool verbose = false;
+  base::Fd capture;  // a file that translators write the guest's frames to; invalid: none
+  // Something else to wait for: called while it is readable; it must not block. -1: nothing.
+  int side_fd = -1;
+  std::function<void()> on_side;
   // Traffic flows, and COMMAND was released.
   std::function<void()> on_ready;
   // Called after the launcher has written its own line to stderr; app/ adds the audit record.

@@ -68,7 +68,7 @@ struct LockOptions {
   // covers all of them. Each calls `lock_thread` first and must not touch guest bytes before the lock is
   // done.
   std::function<base::Result<void>(std::function<base::Result<void>()> lock_thread)> start_threads;
-  std::uint64_t max_output = 0;  // of the policy reader: bytes that it may write
+  std::uint64_t max_output = 0;  // of a secluded role: how long a file that it writes may become
 };
 
 [[nodiscard]] base::Result<void> begin_role(Role role);

@@ -102,6 +102,7 @@ base::Result<void> Supervisor::dispatch(int fd) {
     if (resolvers_.changed()) send_resolvers();
     return {};
   }
+  if (fd == config_.side_fd) config_.on_side();
   if (fd == log_watch_.poll_fd()) log_watch_.look(base::monotonic_now());
   if (fd == diagnostics_.poll_fd() && !diagnostics_.relay()) diagnostics_.close();
   return {};

@@ -44,6 +44,7 @@ base::Result<void> Supervisor::prepare() {
   epoll_ = base::Fd{::epoll_create1(EPOLL_CLOEXEC)};
   if (!epoll_) return base::fail_errno("epoll_create");
   watch(signals_.poll_fd());
+  if (config_.side_fd >= 0) watch(config_.side_fd);
   if (!config_.watched_files.empty()) {
     policy_watch_.emplace(config_.watched_files);
     CORDON_TRY(policy_watch_->start());
@@ -123,6 +124,7 @@ base::Result<void> Supervisor::start_translator() {
                                        .third = workers.front().bulk,
                                        .more_workers = {workers.begin() + 1, workers.end()},
                                        .launcher = self_.get(),
+                                       .input = config_.capture.get(),
                                        .output = output_end.get(),
                                        .diagnostics = diagnostics.get()}));
   for (std::uint32_t worker = 0; worker < channels.size(); ++worker)

@@ -1,5 +1,9 @@
 #include "sandbox/translator_lane.h"
 
+#include <unistd.h>
+
+#include <cstdio>
+
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -8,6 +12,12 @@
 
 namespace cordon::sandbox {
 namespace {
+
+// The file is the standard input, which a translator has no other use for.
+std::optional<link::CaptureLink> capture_of(const LaneSetup& setup, link::Link& inner) {
+  if (!setup.config.capture) return std::nullopt;
+  return std::optional<link::CaptureLink>{std::in_place, inner, STDIN_FILENO};
+}
 
 std::optional<link::FaultLink> faults_of(const LaneSetup& setup, link::Link& inner) {
   if (!setup.config.faults) return std::nullopt;
@@ -60,7 +70,8 @@ Lane::Lane(const LaneSetup& setup)
              .offloads = setup.offloads,
              .bulk_queue = setup.bulk_queue,
              .vhost = setup.vhost}),
-      faulty_(faults_of(setup, link_.link())),
+      captured_(capture_of(setup, link_.link())),
+      faulty_(faults_of(setup, outer_link())),
       gate_(base::Fd{worker_fds(setup.number).channel}),
       worker_(setup.worker, chosen_link(), gate_),
       channel_(gate_, worker_,
@@ -69,8 +80,11 @@ Lane::Lane(const LaneSetup& setup)
   worker_.add_poll_source(gate_.poll_fd(), channel_);
 }
 
+// The guest's end, written down or not.
+link::Link& Lane::outer_link() { return captured_ ? static_cast<link::Link&>(*captured_) : link_.link(); }
+
 link::Link& Lane::chosen_link() {
-  link::Link& queue = faulty_ ? static_cast<link::Link&>(*faulty_) : link_.link();
+  link::Link& queue = faulty_ ? static_cast<link::Link&>(*faulty_) : outer_link();
   if (group_ == nullptr) return queue;
   return shared_.emplace(queue, *group_, number_);
 }
@@ -82,6 +96,9 @@ bool Lane::turn() {
 }
 
 void Lane::finish() {
+  if (captured_ && captured_->lost() > 0)
+    std::fprintf(stderr, "cordon: --pcap: %llu frames are not in the file\n",
+                 static_cast<unsigned long long>(captured_->lost()));
   if (group_ != nullptr) group_->stop();
   counters_.finish();
 }

@@ -10,6 +10,7 @@
 #include <array>
 #include <optional>
 
+#include "core/link/capture_link.h"
 #include "core/link/fault_link.h"
 #include "core/plane/shared_link.h"
 #include "core/plane/worker.h"
@@ -90,10 +91,12 @@ class Lane {
 
  private:
   [[nodiscard]] link::Link& chosen_link();
+  [[nodiscard]] link::Link& outer_link();
 
   plane::WorkerGroup* group_;
   unsigned number_;
   GuestLink link_;
+  std::optional<link::CaptureLink> captured_;
   std::optional<link::FaultLink> faulty_;
   std::optional<plane::SharedLink> shared_;
   ChannelGate gate_;

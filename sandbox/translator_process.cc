@@ -177,7 +177,8 @@ base::Result<void> serve(const TranslatorConfig& config) {
                    .print_report = config.verbose,
                    .strict = config.strict,
                    .maps_memory = vhost.has_value(),
-                   .start_threads = {}};
+                   .start_threads = {},
+                   .max_output = config.capture ? link::kMostCaptured : 0};
   if (workers > 1) {
     CORDON_TRY(threads.open());
     lock.start_threads = [&](const std::function<base::Result<void>()>& lock_thread) {

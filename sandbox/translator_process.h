@@ -26,6 +26,8 @@ struct TranslatorConfig {
   vhost::FrontEnd vhost_front_end = vhost::FrontEnd::kQemu;
   link::Capabilities wanted;  // offloads; link::set_tap_offloads() says what the kernel takes
   std::optional<link::Faults> faults;
+  bool capture =
+      false;  // write every frame to the standard input, which is a file (core/link/capture_link.h)
   bool verbose = false;  // print the isolation report
   bool strict = false;   // refuse to run when it is not full
 };

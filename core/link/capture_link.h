@@ -37,6 +37,7 @@ class CaptureLink final : public Link {
   [[nodiscard]] bool pending() const override { return inner_.pending(); }
   [[nodiscard]] bool before_sleep() override { return inner_.before_sleep(); }
   [[nodiscard]] bool tells_room() const override { return inner_.tells_room(); }
+  [[nodiscard]] bool serves_guest() const override { return inner_.serves_guest(); }
   [[nodiscard]] std::uint32_t waits_for() const override { return inner_.waits_for(); }
   [[nodiscard]] int wake_fd() const override { return inner_.wake_fd(); }
   [[nodiscard]] bool before_wait(bool may_sleep) override { return inner_.before_wait(may_sleep); }
