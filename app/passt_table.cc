@@ -1,0 +1,102 @@
+#include "app/passt_table.h"
+
+#include <array>
+
+namespace cordon::app {
+namespace {
+
+constexpr bool kValue = true;
+
+constexpr auto kOptions = std::to_array<LongOption>({
+    {"debug", 'd'},
+    {"trace"},
+    {"stats", 0, kValue},
+    {"quiet", 'q'},
+    {"foreground", 'f'},
+    {"stderr", 'e'},
+    {"log-file", 'l', kValue},
+    {"log-size", 0, kValue},
+    {"runas", 0, kValue},
+    {"conf-path", 'c', kValue},
+    {"help", 'h'},
+    {"version"},
+    {"pcap", 'p', kValue},
+    {"pid", 'P', kValue},
+    {"mtu", 'm', kValue},
+    {"address", 'a', kValue},
+    {"netmask", 'n', kValue},
+    {"mac-addr", 'M', kValue},
+    {"gateway", 'g', kValue},
+    {"interface", 'i', kValue},
+    {"outbound", 'o', kValue},
+    {"outbound-if4", 0, kValue},
+    {"outbound-if6", 0, kValue},
+    {"dns", 'D', kValue},
+    {"dns-forward", 0, kValue},
+    {"dns-host", 0, kValue},
+    {"search", 'S', kValue},
+    {"no-dhcp-dns"},
+    {"no-dhcp-search"},
+    {"dhcp-dns"},
+    {"dhcp-search"},
+    {"no-tcp"},
+    {"no-udp"},
+    {"no-icmp"},
+    {"no-dhcp"},
+    {"no-ndp"},
+    {"no-dhcpv6"},
+    {"no-ra"},
+    {"freebind"},
+    {"map-host-loopback", 0, kValue},
+    {"no-map-gw"},
+    {"map-guest-addr", 0, kValue},
+    {"chroot-fallback"},
+    {"ipv4-only", '4'},
+    {"ipv6-only", '6'},
+    {"hostname", 'H', kValue},
+    {"fqdn", 0, kValue},
+    {"tcp-ports", 't', kValue},
+    {"udp-ports", 'u', kValue},
+    {"socket", 's', kValue},
+    {"socket-path", 0, kValue},
+    {"vhost-user"},
+    {"print-capabilities"},
+    {"repair-path", 0, kValue},
+    {"migrate-exit"},
+    {"migrate-no-linger"},
+    {"fd", 'F', kValue},
+    {"one-off", '1'},
+    // pasta's alone.
+    {"ns-ifname", 'I', kValue},
+    {"tcp-ns", 'T', kValue},
+    {"udp-ns", 'U', kValue},
+    {"host-lo-to-ns-lo"},
+    {"userns", 0, kValue},
+    {"netns", 0, kValue},
+    {"netns-only"},
+    {"no-netns-quit"},
+    {"config-net"},
+    {"no-copy-routes"},
+    {"no-copy-addrs"},
+    {"ns-mac-addr", 0, kValue},
+    {"no-splice"},
+    {"splice-only"},
+    // Ours.
+    {"no-map-host", 0, false, true},
+    {"map-host-addr", 0, kValue, true},
+    {"policy", 0, kValue, true},
+    {"watch-policy", 0, false, true},
+    {"audit-log", 0, kValue, true},
+    {"name", 0, kValue, true},
+    {"control", 0, kValue, true},
+    {"threads", 0, kValue, true},
+    {"max-flows", 0, kValue, true},
+    {"isolation", 0, kValue, true},
+    {"verbose", 0, false, true},
+});
+
+}  // namespace
+
+std::span<const LongOption> passt_options() { return kOptions; }
+
+}  // namespace cordon::app
