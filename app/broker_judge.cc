@@ -8,8 +8,14 @@
 namespace cordon::app {
 namespace {
 
-constexpr std::uint16_t kDnsPort = 53;
 constexpr std::uint32_t kReportBytes = 256 * 1024;  // of a datagram flow under a byte budget
+
+// A guest may talk to a link-local gateway by its own link-local address, which leaves the link for nowhere
+// but where that gateway is mapped or forwarded to.
+bool is_link_local_to_mapped(const flow::Tuple& tuple, const policy::HostFacts& facts) {
+  const auto local = [](const net::IpAddress& a) { return a.is_v6() && net::is_link_local(a); };
+  return (facts.mapped || facts.dns_forwarder) && local(tuple.guest.address) && local(tuple.remote.address);
+}
 
 }  // namespace
 
@@ -20,7 +26,8 @@ BrokerJudge::BrokerJudge(const GuestPlan& guest, std::shared_ptr<const policy::P
       policy_(policy != nullptr ? std::move(policy) : std::make_shared<const policy::PolicySet>()),
       monitor_(std::move(monitor)),
       live_(monitor_),
-      view_(live_, guest.families()),
+      view_(live_, guest.families(), guest.map),
+      fixed_resolvers_(guest.resolvers),
       audit_({.guest = guest.name, .tenant = {}}, audit_fd, policy_, sink),
       limits_(*policy_) {
   settle(*policy_);
@@ -70,16 +77,19 @@ sandbox::Verdict BrokerJudge::decided(const policy::PolicySet& policy, const pol
   verdict.local_service = inbound ? decision.dst_class == policy::DstClass::kHost
                                   : facts.dial.is_host || facts.dial.fib == policy::FibType::kLocal;
   verdict.bind_interface = verdict.local_service ? 0 : facts.dial.oif;
+  for (const net::IpAddress& source : outbound_)
+    if (!inbound && source.family() == verdict.dial.address.family()) verdict.source = source;
   return verdict;
 }
 
 sandbox::Verdict BrokerJudge::judge(const flow::Tuple& tuple, base::Instant now) {
   if (cannot_judge()) return refusal_of_all(policy::Direction::kEgress);
   policy::HostFacts facts = view_.facts_of(tuple);
-  facts.source_assigned = sources_.admit(tuple.guest.address, now);
+  facts.source_assigned = sources_.admit(tuple.guest.address, now) || is_link_local_to_mapped(tuple, facts);
   facts.now = base::wall_now();
-  const policy::Decision decision = policy::decide(*policy_, tuple, facts);
-  sandbox::Verdict verdict = decided(*policy_, decision, facts, tuple);
+  const flow::Tuple meant = view_.meant(tuple);
+  const policy::Decision decision = policy::decide(*policy_, meant, facts);
+  sandbox::Verdict verdict = decided(*policy_, decision, facts, meant);
   verdict.scopes = limits_.scopes().of(decision);
   return verdict.allow && facts.dns_forwarder ? dial_resolver(verdict) : verdict;
 }
@@ -146,7 +156,7 @@ sandbox::Verdict BrokerJudge::dial_resolver(sandbox::Verdict verdict) {
     return verdict;
   }
   const sandbox::control::Resolver& resolver = resolvers_[resolver_ % resolvers_.size()];
-  verdict.dial = {resolver.address, net::Port{kDnsPort}};
+  verdict.dial = {resolver.address, verdict.dial.port};
   verdict.scope_id = resolver.scope_id;
   const policy::AddressFacts facts = view_.look_up(resolver.address);
   verdict.local_service =
@@ -171,6 +181,10 @@ bool BrokerJudge::route_is_remote(const flow::Tuple& /*tuple*/, const sandbox::V
 
 void BrokerJudge::set_resolvers(std::span<const sandbox::control::Resolver> resolvers) {
   resolvers_.assign(resolvers.begin(), resolvers.end());
+  if (!fixed_resolvers_.empty()) {
+    resolvers_.clear();
+    for (const net::IpAddress& address : fixed_resolvers_) resolvers_.push_back({.address = address});
+  }
   resolver_ = 0;
   ++epoch_;
 }

@@ -78,6 +78,10 @@ class BrokerJudge final : public sandbox::Judge {
   [[nodiscard]] const netlink::Monitor& monitor() const { return monitor_; }
   [[nodiscard]] const HostView& view() const { return view_; }
   [[nodiscard]] std::span<const sandbox::control::Resolver> resolvers() const { return resolvers_; }
+  // Flows leave by these interfaces alone (none: by every uplink), from these addresses.
+  void set_outbound(std::vector<std::string> interfaces, std::vector<net::IpAddress> sources);
+  // The text of a built-in policy that binds the guest below every set of files (broker_policy.h).
+  void set_layer(std::string text) { layer_ = std::move(text); }
   // Only bad files are told of: no warnings, no good news.
   void be_quiet() { quiet_ = true; }
   // The policy whose rules a token names; nullptr: it is forgotten.
@@ -136,6 +140,7 @@ class BrokerJudge final : public sandbox::Judge {
                                          const policy::HostFacts& facts, const flow::Tuple& tuple) const;
   struct Opinion {
     policy::HostFacts facts;
+    flow::Tuple meant;  // HostView::meant()
     policy::Decision decision;
   };
   // What a policy, this one or an earlier one, says of a live flow on the host of now.
@@ -170,6 +175,10 @@ class BrokerJudge final : public sandbox::Judge {
   netlink::Monitor monitor_;
   LiveHost live_;
   HostView view_;
+  std::vector<net::IpAddress> fixed_resolvers_;  // instead of the host's
+  std::vector<net::IpAddress> outbound_;         // one of a family
+  std::vector<std::string> outbound_interfaces_;
+  std::string layer_;
   policy::AuditLog audit_;
   FlowLimits limits_;
   OldPolicies old_;

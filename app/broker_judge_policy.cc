@@ -9,6 +9,7 @@
 // cut at once, whatever changed.
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "app/broker_judge.h"
 #include "app/broker_policy.h"
@@ -38,8 +39,27 @@ bool is_by_rule(policy::Reason reason) {
 }  // namespace
 
 void BrokerJudge::settle(const policy::PolicySet& policy) {
-  view_.set_settings(policy.files().empty() ? policy::HostSettings{} : policy.files().front().host);
+  policy::HostSettings settings =
+      policy.files().empty() ? policy::HostSettings{} : policy.files().front().host;
+  if (!outbound_interfaces_.empty()) {
+    const auto wanted = [this](const std::string& name) {
+      return std::ranges::find(outbound_interfaces_, name) != outbound_interfaces_.end();
+    };
+    const bool any = settings.uplinks.empty() ||
+                     std::ranges::find(settings.uplinks, policy::kEveryInterface) != settings.uplinks.end();
+    if (any)
+      settings.uplinks = outbound_interfaces_;
+    else if (std::erase_if(settings.uplinks, std::not_fn(wanted)); settings.uplinks.empty())
+      settings.uplinks.emplace_back();  // which is no interface
+  }
+  view_.set_settings(settings);
   view_.refresh();
+}
+
+void BrokerJudge::set_outbound(std::vector<std::string> interfaces, std::vector<net::IpAddress> sources) {
+  outbound_interfaces_ = std::move(interfaces);
+  outbound_ = std::move(sources);
+  settle(*policy_);
 }
 
 void BrokerJudge::watch_dates() {
@@ -58,7 +78,7 @@ void BrokerJudge::on_clock(base::Instant /*now*/) {
 
 sandbox::PolicyLoad BrokerJudge::load_policy(base::Fd bundle, sandbox::control::LoadCause cause,
                                              base::Instant now) {
-  return take_policy(read_bundle(bundle, next_generation()), cause, now);
+  return take_policy(read_bundle(bundle, next_generation(), layer_), cause, now);
 }
 
 sandbox::PolicyLoad BrokerJudge::take_policy(policy::Loaded loaded, sandbox::control::LoadCause cause,
@@ -134,10 +154,11 @@ BrokerJudge::Opinion BrokerJudge::opinion_of(const policy::PolicySet& policy, co
                                              base::WallTime wall) {
   Opinion out;
   out.facts = inbound ? view.facts_of_peer(flow.tuple) : view.facts_of(flow.tuple);
+  out.meant = inbound ? flow.tuple : view.meant(flow.tuple);
   if (!inbound) out.facts.source_assigned = true;  // judge() has looked
   out.facts.now = wall;
   out.decision = inbound ? policy::decide_ingress(policy, flow.tuple, out.facts)
-                         : policy::decide(policy, flow.tuple, out.facts);
+                         : policy::decide(policy, out.meant, out.facts);
   return out;
 }
 
@@ -148,7 +169,7 @@ sandbox::Verdict BrokerJudge::judge_again(const sandbox::FlowView& flow, bool in
   if (old == nullptr || !old->draining || old->drain_until <= now) return verdict;
   const Opinion before = opinion_of(*old->policy, old->view, flow, inbound, base::wall_now());
   if (!before.decision.allow) return verdict;
-  sandbox::Verdict kept = decided(*old->policy, before.decision, before.facts, flow.tuple);
+  sandbox::Verdict kept = decided(*old->policy, before.decision, before.facts, before.meant);
   if (before.facts.dns_forwarder) kept = dial_resolver(kept);
   return kept.allow ? kept : verdict;
 }

@@ -56,6 +56,8 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
   auto monitor = CORDON_TRY(netlink::Monitor::open(base::monotonic_now()));
   BrokerJudge judge{options.guest, std::move(policy), std::move(monitor), sandbox::control::kSecondFd,
                     options.audit.kind()};
+  judge.set_outbound(options.outbound_interfaces, options.outbound);
+  judge.set_layer(policy_layer(options));
   if (options.verbosity == Verbosity::kQuiet) judge.be_quiet();
 
   sandbox::BrokerOptions limits;

@@ -1,5 +1,7 @@
 #include "app/host_addressing.h"
 
+#include <net/if.h>
+
 #include <algorithm>
 
 #include "core/net/prefix.h"
@@ -41,11 +43,16 @@ void add_family(const netlink::DefaultInterface& host, bool dns, std::vector<std
 
 }  // namespace
 
-base::Result<HostAddresses> find_host_addresses() {
+base::Result<HostAddresses> find_host_addresses(const std::string& interface) {
   HostAddresses host;
-  host.ipv4 = CORDON_TRY(netlink::find_default_interface(net::Family::kIpv4));
+  std::uint32_t index = 0;
+  if (!interface.empty()) {
+    index = ::if_nametoindex(interface.c_str());
+    if (index == 0) return host;
+  }
+  host.ipv4 = CORDON_TRY(netlink::find_default_interface(net::Family::kIpv4, index));
   // A kernel without IPv6 has nothing to tell.
-  if (auto ipv6 = netlink::find_default_interface(net::Family::kIpv6)) host.ipv6 = *ipv6;
+  if (auto ipv6 = netlink::find_default_interface(net::Family::kIpv6, index)) host.ipv6 = *ipv6;
   return host;
 }
 

@@ -21,7 +21,8 @@ struct HostAddresses {
   std::optional<netlink::DefaultInterface> ipv4;
   std::optional<netlink::DefaultInterface> ipv6;
 };
-[[nodiscard]] base::Result<HostAddresses> find_host_addresses();
+// `interface`: of this one, whether or not it has a default route; "": of the default route's.
+[[nodiscard]] base::Result<HostAddresses> find_host_addresses(const std::string& interface = {});
 
 // `arguments` with the option replaced; a family the machine lacks is left out. An error when it has none of
 // those the command line wants.

@@ -8,6 +8,7 @@ namespace cordon::app {
 namespace {
 
 constexpr std::uint16_t kDnsPort = 53;
+constexpr std::uint16_t kDnsOverTlsPort = 853;
 
 policy::FibType to_fib_type(netlink::RouteType type) {
   switch (type) {
@@ -27,8 +28,8 @@ policy::FibType to_fib_type(netlink::RouteType type) {
 
 }  // namespace
 
-HostView::HostView(HostSource& source, std::vector<FamilyPlan> families)
-    : source_(source), families_(std::move(families)) {
+HostView::HostView(HostSource& source, std::vector<FamilyPlan> families, AddressMap map)
+    : source_(source), families_(std::move(families)), map_(std::move(map)) {
   refresh();
 }
 
@@ -38,8 +39,12 @@ void HostView::refresh() {
     return;
   }
   uplinks_.clear();
+  const auto named = [&](std::string_view name) {
+    return std::ranges::find(settings_.uplinks, name) != settings_.uplinks.end();
+  };
+  const bool every = named(policy::kEveryInterface);
   for (const auto& [index, link] : source_.state().links())
-    if (std::ranges::find(settings_.uplinks, link.name) != settings_.uplinks.end()) uplinks_.push_back(index);
+    if (every ? !link.loopback : named(link.name)) uplinks_.push_back(index);
 }
 
 policy::AddressFacts HostView::look_up(const net::IpAddress& address) const {
@@ -56,25 +61,40 @@ policy::AddressFacts HostView::look_up(const net::IpAddress& address) const {
 }
 
 bool HostView::is_forwarder(const flow::Tuple& tuple) const {
-  return tuple.protocol != flow::Protocol::kIcmpEcho && tuple.remote.port.number() == kDnsPort &&
-         std::ranges::any_of(families_, [&](const FamilyPlan& f) { return f.dns == tuple.remote.address; });
+  if (tuple.protocol == flow::Protocol::kIcmpEcho) return false;
+  const std::uint16_t port = tuple.remote.port.number();
+  return std::ranges::any_of(families_, [&](const FamilyPlan& f) {
+    return f.forwards_dns && f.dns == tuple.remote.address &&
+           (port == kDnsPort || (port == kDnsOverTlsPort && f.forwards_dns_over_tls));
+  });
+}
+
+// Our own side of the guest's LAN, and the guest itself.
+bool HostView::is_ours(const net::IpAddress& address) const {
+  return std::ranges::any_of(families_, [&](const FamilyPlan& family) {
+    return (family.gateway == address && !map_.real_gateway) ||
+           (family.forwards_dns && family.dns == address) || family.is_guest(address);
+  });
+}
+
+flow::Tuple HostView::meant(const flow::Tuple& tuple) const {
+  flow::Tuple out = tuple;
+  if (const auto* real = map_.real_of(policy::normalise(tuple.remote.address).dial))
+    if (!is_forwarder(tuple)) out.remote.address = *real;
+  return out;
 }
 
 policy::HostFacts HostView::facts_of(const flow::Tuple& tuple) const {
   policy::HostFacts facts;
-  const policy::Destination destination = policy::normalise(tuple.remote.address);
-  const net::IpAddress embedded =
-      destination.embedded ? net::IpAddress{*destination.embedded} : destination.dial;
-  for (const FamilyPlan& family : families_) {
-    // In every disguise: ::ffff:10.0.2.2 is the gateway too, never the host network's 10.0.2.2.
-    for (const net::IpAddress& remote : {destination.dial, embedded})
-      facts.sandbox_address |= family.gateway == remote || family.dns == remote || family.is_guest(remote);
-  }
   if (is_forwarder(tuple)) {
     facts.dns_forwarder = true;
-    facts.sandbox_address = false;
     return facts;
   }
+  const flow::Tuple real = meant(tuple);
+  const policy::Destination destination = policy::normalise(real.remote.address);
+  facts.mapped = real.remote.address != tuple.remote.address;
+  // In every disguise: ::ffff:10.0.2.2 is the gateway too, never the host network's 10.0.2.2.
+  facts.sandbox_address = !facts.mapped && (is_ours(destination.dial) || is_ours(destination.effective()));
   facts.dial = look_up(destination.dial);
   if (destination.embedded) facts.embedded = look_up(*destination.embedded);
   return facts;

@@ -39,7 +39,7 @@ class LiveHost final : public HostSource {
 class HostView {
  public:
   // `source` must outlive it.
-  HostView(HostSource& source, std::vector<FamilyPlan> families);
+  HostView(HostSource& source, std::vector<FamilyPlan> families, AddressMap map = {});
 
   // The operator's `host:`; call refresh() after it.
   void set_settings(const policy::HostSettings& settings) { settings_ = settings; }
@@ -48,16 +48,21 @@ class HostView {
   [[nodiscard]] const std::vector<std::uint32_t>& uplinks() const { return uplinks_; }
 
   [[nodiscard]] policy::AddressFacts look_up(const net::IpAddress& address) const;
-  // Without source_assigned and now, which are the caller's.
+  // What the guest means by it: the tuple that is decided about, and dialled.
+  [[nodiscard]] flow::Tuple meant(const flow::Tuple& tuple) const;
+  // Of the guest's own tuple, about the meant one. Without source_assigned and now, which are the caller's.
   [[nodiscard]] policy::HostFacts facts_of(const flow::Tuple& tuple) const;
   // About a connection from outside: the remote end is the peer; sets source_assigned.
   [[nodiscard]] policy::HostFacts facts_of_peer(const flow::Tuple& seen) const;
-  // The guest's DNS address, port 53.
+  // The guest's DNS address, port 53 (853 where that is forwarded as well).
   [[nodiscard]] bool is_forwarder(const flow::Tuple& tuple) const;
 
  private:
   HostSource& source_;
+  [[nodiscard]] bool is_ours(const net::IpAddress& address) const;
+
   std::vector<FamilyPlan> families_;
+  AddressMap map_;
   policy::HostSettings settings_;
   std::vector<std::uint32_t> uplinks_;  // ascending
 };

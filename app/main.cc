@@ -9,6 +9,7 @@
 #include "app/control_client.h"
 #include "app/host_addressing.h"
 #include "app/options.h"
+#include "app/passt.h"
 #include "app/policy_loader.h"
 #include "app/policy_tools.h"
 #include "app/roles.h"
@@ -70,6 +71,11 @@ int main(int argc, char** argv) {
     role = arguments.front().substr(kRole.size());
     arguments.erase(arguments.begin());
   }
+  // The name decides, unless it is one of our own processes.
+  if (role.empty() && argc > 0 && app::is_started_as_passt(argv[0], arguments))
+    return app::run_passt(arguments);
+  if (role.empty() && !arguments.empty() && arguments.front() == "passt")
+    return app::run_passt({arguments.begin() + 1, arguments.end()});
   // These two read no options: their words are the launcher's.
   if (role == sandbox::to_string(sandbox::Role::kPolicyLoader)) return app::run_policy_loader(arguments);
   if (role == sandbox::to_string(sandbox::Role::kPolicyReader)) return app::run_policy_reader(arguments);

@@ -8,6 +8,7 @@
 #include "app/options_attach.h"
 #include "app/options_control.h"
 #include "app/options_ctl.h"
+#include "app/options_drop_in.h"
 #include "app/options_forward.h"
 #include "app/options_lan.h"
 #include "app/options_memory.h"
@@ -116,6 +117,7 @@ struct RawOptions {
   RawControl control;
   std::vector<std::string> policy;
   LanOptions lan;
+  RawDropIn drop_in;
   std::string audit_log, name, mac, mtu, max_flows, threads, socket_memory, isolation, features, link_faults;
   bool verbose = false;
   bool quiet = false;
@@ -156,6 +158,7 @@ void declare(CLI::App& cli, RawOptions& raw) {
   const auto flag = [&cli](const char* name, bool& into) { cli.add_flag(name, into); };
   raw.lan.declare(list, text, flag);
   raw.vm.declare(text, flag);
+  raw.drop_in.declare(list, text, flag);
   cli.add_flag("--verbose", raw.verbose);
   cli.add_flag("--quiet", raw.quiet);
 }
@@ -316,6 +319,7 @@ Parsed from_raw(Subject subject, const RawOptions& raw, const CLI::App& cli,
     options.forwards = std::move(*forwards);
   }
   if (auto done = fill_link(subject, raw, options.guest); !done) return std::unexpected(done.error());
+  if (auto done = raw.drop_in.apply(raw.lan.dns, options); !done) return std::unexpected(done.error());
   if (auto done = fill_rest(raw, options); !done) return std::unexpected(done.error());
   if (auto done = apply(raw.start, options); !done) return std::unexpected(done.error());
   if (auto done = apply(raw.control, options); !done) return std::unexpected(done.error());
@@ -344,6 +348,7 @@ Parsed parse_run(Subject subject, std::span<const std::string> arguments) {
   } catch (const CLI::ParseError& error) {
     return usage(std::string{error.what()});
   }
+  raw.lan.lenient = raw.drop_in.lenient();
   return from_raw(subject, raw, cli, std::move(command));
 }
 

@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "app/address_map.h"
 #include "app/options_audit.h"
 #include "core/base/time.h"
 #include "core/flow/types.h"
@@ -38,6 +39,8 @@ struct FamilyPlan {
   // Inside the prefix, or link-local (IPv6), or anywhere when the prefix is one address.
   net::IpAddress gateway;
   net::IpAddress dns;                  // the forwarder's address; inside the prefix or not
+  bool forwards_dns = true;            // false: there is none, and `dns` is the gateway
+  bool forwards_dns_over_tls = false;  // port 853 of that address as well
   std::vector<AddressAndLength> more;  // further addresses of the guest, at most lan::kMoreAddresses
 
   // Assigned by the plan (not: made by the guest itself).
@@ -59,9 +62,26 @@ struct GuestPlan {
   // command (or its kernel) asks DHCP, DHCPv6 and router advertisements; only then SLAAC is offered.
   bool configure = true;
   bool search_none = false;  // the guest's resolv.conf has no search line
+  // What the guest is told instead of each family's `dns`; empty: nothing.
+  std::optional<std::vector<net::IpAddress>> name_servers;
+  std::vector<net::IpAddress> resolvers;  // where the forwarder asks; empty: those of resolv.conf
+  bool announce_mtu = true;
+  AddressMap map;
 
   // IPv4 first.
   [[nodiscard]] std::vector<FamilyPlan> families() const;
+};
+
+// What binds the guest where no file does, and what binds it whatever files say.
+struct PolicyChoice {
+  enum class Base : std::uint8_t { kInternetOnly, kEverything };
+  Base base = Base::kInternetOnly;
+  bool no_host = false;
+  bool tcp = true;
+  bool udp = true;
+  bool icmp = true;
+  // A layer of its own below the files.
+  [[nodiscard]] bool restricts() const { return no_host || !tcp || !udp || !icmp; }
 };
 
 // Kernel features that can be switched off to force each fallback in tests and diagnosis.
@@ -109,12 +129,16 @@ struct RunOptions {
   std::optional<int> ready_fd;            // told when traffic can flow; the launcher's business alone
   std::string pid_file;                   // "": none
   std::vector<std::string> policy_files;  // --policy, in order
-  AuditChoice audit;                      // --audit-log
+  PolicyChoice policy;
+  AuditChoice audit;  // --audit-log
   GuestPlan guest;
   std::vector<sandbox::ForwardRule> forwards;  // no two of them overlap
   // --host-addressing: `guest` is not final yet; the launcher replaces the option by what it found
   // (host_addressing.h), so no other role ever sees it.
   bool host_addressing = false;
+  std::string pcap;                              // the guest's frames are written there; "": nowhere
+  std::vector<net::IpAddress> outbound;          // the sockets' own address, one of a family at most
+  std::vector<std::string> outbound_interfaces;  // nothing leaves by another one; empty: by any uplink
   std::uint32_t max_flows = 0;
   std::uint64_t socket_memory = 0;  // bytes; 0: by the machine
   std::uint32_t threads = 0;        // of the translator; 0: as many as there are processors, within limits

@@ -71,10 +71,15 @@ net::IpAddress free_address(const net::Prefix& prefix, std::span<const net::IpAd
 }
 
 struct FamilyChoice {
+  bool lenient = false;
   std::vector<AddressAndLength> addresses;  // empty: the default
   std::optional<net::IpAddress> gateway;
   std::optional<net::IpAddress> dns;
 };
+
+bool is_usable(const FamilyChoice& choice, const net::IpAddress& address) {
+  return is_usable_address(address) || (choice.lenient && net::is_link_local(address));
+}
 
 // A default route by an address that is on the link without being in the subnet: link-local for IPv6, and any
 // when the guest has a prefix of one address (as clouds give).
@@ -92,7 +97,7 @@ OrUsage<net::IpAddress> plan_gateway(const AddressAndLength& own, const FamilyCh
     return usage("--address " + text_of(own) + ": the prefix must have room for a gateway: /1 to /" +
                  std::to_string(own.address.bit_count() - 2) + ", or name one by --gateway");
   if (!choice.gateway) return free_address(prefix, taken, own.address.is_v4() && own.length > 29 ? 1 : 2);
-  if (!may_be_gateway(own, *choice.gateway))
+  if (!choice.lenient && !may_be_gateway(own, *choice.gateway))
     return usage("--gateway " + to_string(*choice.gateway) + " is outside of --address " + text_of(own) +
                  "; give an address of " + to_string(prefix));
   return *choice.gateway;
@@ -114,7 +119,7 @@ OrUsage<FamilyPlan> plan_family(net::Family family, FamilyChoice choice) {
   const AddressAndLength own = choice.addresses.front();
   std::vector<net::IpAddress> guest;
   for (const auto& each : choice.addresses) {
-    if (!is_usable_address(each.address))
+    if (!is_usable(choice, each.address))
       return usage("--address " + text_of(each) + ": a guest cannot use this address; give a unicast one");
     if (each.length < 1) return usage("--address " + text_of(each) + ": the prefix length is at least 1");
     guest.push_back(each.address);
@@ -130,7 +135,7 @@ OrUsage<FamilyPlan> plan_family(net::Family family, FamilyChoice choice) {
     return usage("--gateway " + to_string(plan.gateway) + " is the guest's own --address; give another one");
   taken.push_back(plan.gateway);
   plan.dns = choice.dns.value_or(plan_dns(own, plan.gateway, taken));
-  if (!is_usable_address(plan.dns) || plan.is_guest(plan.dns))
+  if (!is_usable(choice, plan.dns) || plan.is_guest(plan.dns))
     return usage("--dns " + to_string(plan.dns) + ": give an address of its own, such as " +
                  to_string(plan.gateway));
   return plan;
@@ -234,7 +239,7 @@ OrUsage<GuestPlan> LanOptions::plan(Configured by) const {
   };
   GuestPlan plan;
   for (const auto family : {net::Family::kIpv4, net::Family::kIpv6}) {
-    FamilyChoice choice{(*own)[family], find(*all_gateways, family), find(*all_dns, family)};
+    FamilyChoice choice{lenient, (*own)[family], find(*all_gateways, family), find(*all_dns, family)};
     const bool off = family == net::Family::kIpv4 ? no_ipv4 : no_ipv6;
     if (off) {
       const char* given = !choice.addresses.empty() ? "--address"

@@ -27,6 +27,7 @@ struct LanOptions {
   bool no_dhcpv6 = false;
   bool no_ra = false;
   bool no_ndp = false;
+  bool lenient = false;  // RawDropIn::lenient()
 
   // Names them all: list(name, into) may be repeated, of text(name, into) the last counts, flag(name, into).
   template <class List, class Text, class Flag>

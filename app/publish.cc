@@ -16,7 +16,10 @@ base::Result<Published> open_published(const RunOptions& options, std::vector<ba
   Published out;
   out.options.rules = options.forwards;
   for (const FamilyPlan& family : options.guest.families()) {
-    out.options.links.push_back({.on_link = net::Prefix::containing(family.address, family.prefix_length),
+    // A neighbour that we stand in for is answered by its own address; else by way of the gateway.
+    const unsigned length =
+        options.guest.map.real_gateway ? family.address.bit_count() : family.prefix_length;
+    out.options.links.push_back({.on_link = net::Prefix::containing(family.address, length),
                                  .gateway = family.gateway,
                                  .dns = family.dns,
                                  .guest = {family.address}});

@@ -1,5 +1,6 @@
 #include "app/run.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -18,6 +19,7 @@
 #include "app/publish.h"
 #include "app/vm_guest.h"
 #include "core/base/stderr.h"
+#include "core/link/capture_link.h"
 #include "policy/load.h"
 #include "sandbox/launcher.h"
 
@@ -46,6 +48,23 @@ std::unique_ptr<sandbox::GuestStarter> make_guest(const RunOptions& options) {
   return std::make_unique<CommandGuest>(options);
 }
 
+void say_default(const PolicyChoice& choice) {
+  const bool everything = choice.base == PolicyChoice::Base::kEverything;
+  std::fputs(
+      !everything ? "cordon: no --policy: built-in internet-only applies (names and the public Internet; not "
+                    "this machine, its networks or cloud metadata)\n"
+      : choice.no_host
+          ? "cordon: no --policy: the guest may reach everything but this machine (--no-map-host)\n"
+          : "cordon: no --policy: the guest may reach everything, this machine too (--no-map-host: not "
+            "this machine)\n",
+      stderr);
+}
+
+base::Result<base::Fd> capture_of(const RunOptions& options, RunHooks& hooks) {
+  if (options.pcap.empty() || hooks.capture) return std::move(hooks.capture);
+  return open_capture(options.pcap);
+}
+
 int fail_line(const base::Error& error) {
   std::fprintf(stderr, "cordon: %s\n", base::describe(error).c_str());
   return kOwnFailure;
@@ -53,7 +72,15 @@ int fail_line(const base::Error& error) {
 
 }  // namespace
 
-int run(const RunOptions& options, const std::vector<std::string>& arguments) {
+base::Result<base::Fd> open_capture(const std::string& path) {
+  base::Fd file{::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600)};
+  const auto header = link::capture_header();
+  if (!file || ::write(file.get(), header.data(), header.size()) != static_cast<ssize_t>(header.size()))
+    return base::fail_errno("--pcap", path);
+  return file;
+}
+
+int run(const RunOptions& options, const std::vector<std::string>& arguments, RunHooks hooks) {
   std::optional<sandbox::VmPort> vm;
   if (options.vm && options.vm->fd) {
     auto adopted = open_vm_port(*options.vm);
@@ -78,12 +105,7 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
   auto control = open_control(options);
   if (!control) return fail_line(control.error());
   PolicyFiles policy_files{options};
-  if (options.verbosity != Verbosity::kQuiet && policy_files.current().empty())
-    std::fputs(
-        "cordon: no --policy: built-in internet-only applies (names and the public Internet; not this "
-        "machine, its "
-        "networks or cloud metadata)\n",
-        stderr);
+  if (options.verbosity != Verbosity::kQuiet && policy_files.current().empty()) say_default(options.policy);
   auto listeners = open_privileged_ports(options);
   if (!listeners) return fail_line(listeners.error());
   if (options.vm && !vm) {
@@ -91,6 +113,8 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
     if (!listening) return fail_line(listening.error());
     vm.emplace(std::move(*listening));
   }
+  auto capture = capture_of(options, hooks);
+  if (!capture) return fail_line(capture.error());
   LauncherAudit records{options, *audit};
   sandbox::LauncherConfig config;
   config.arguments = arguments;
@@ -120,7 +144,13 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments) {
     std::fputs("cordon: --watch-policy: there is no policy file to watch\n", stderr);
   config.verbose = options.verbosity == Verbosity::kVerbose;
   config.on_event = [&records](const sandbox::LauncherEvent& event) { records.note(event); };
-  config.on_ready = [&ready] { ready.tell(); };
+  config.on_ready = [&ready, &hooks] {
+    ready.tell();
+    if (hooks.on_ready) hooks.on_ready();
+  };
+  config.capture = std::move(*capture);
+  config.side_fd = hooks.log;
+  config.on_side = std::move(hooks.on_log);
   const auto guest = make_guest(options);
   sandbox::Launcher launcher{std::move(config)};
   const auto status = launcher.run(*guest);

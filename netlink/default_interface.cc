@@ -47,7 +47,8 @@ struct DefaultRoute {
   std::uint32_t metric = std::numeric_limits<std::uint32_t>::max();
 };
 
-base::Result<std::optional<DefaultRoute>> best_default(RouteSocket& socket, net::Family family) {
+base::Result<std::optional<DefaultRoute>> best_default(RouteSocket& socket, net::Family family,
+                                                       std::uint32_t only) {
   rtmsg want{};
   want.rtm_family = number_of(family);
   Request request{RTM_GETROUTE, NLM_F_DUMP, want};
@@ -58,7 +59,8 @@ base::Result<std::optional<DefaultRoute>> best_default(RouteSocket& socket, net:
     if (change == nullptr) return;
     const Route& route = change->value;
     if (route.destination.length() != 0 || route.destination.family() != family ||
-        route.type != RouteType::kUnicast || route.table != RT_TABLE_MAIN || route.interface == 0)
+        route.type != RouteType::kUnicast || route.table != RT_TABLE_MAIN || route.interface == 0 ||
+        (only != 0 && route.interface != only))
       return;
     DefaultRoute found{route.interface, route.gateway, 0};
     constexpr int kFixed = sizeof(rtmsg);
@@ -80,9 +82,10 @@ int fitness(const DefaultInterface& candidate) {
 
 }  // namespace
 
-base::Result<std::optional<DefaultInterface>> find_default_interface(net::Family family) {
+base::Result<std::optional<DefaultInterface>> find_default_interface(net::Family family, std::uint32_t only) {
   RouteSocket socket = CORDON_TRY(RouteSocket::open());
-  const auto route = CORDON_TRY(best_default(socket, family));
+  auto route = CORDON_TRY(best_default(socket, family, only));
+  if (!route && only != 0) route = DefaultRoute{.interface = only, .gateway = {}};
   if (!route) return std::nullopt;
   ifaddrmsg want{};
   want.ifa_family = number_of(family);

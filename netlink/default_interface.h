@@ -19,6 +19,8 @@ struct DefaultInterface {
 };
 
 // nullopt: no default route in this family, or no address on its interface.
-[[nodiscard]] base::Result<std::optional<DefaultInterface>> find_default_interface(net::Family family);
+// `only`: the index of an interface that is asked about instead, with or without such a route.
+[[nodiscard]] base::Result<std::optional<DefaultInterface>> find_default_interface(net::Family family,
+                                                                                   std::uint32_t only = 0);
 
 }  // namespace cordon::netlink
