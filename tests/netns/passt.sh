@@ -1,10 +1,10 @@
-# For the cases that start cordon as passt: a namespace `vm` whose kernel plays the machine, joined by tap_bridge. To be
-# sourced after world.sh; the case sets BRIDGE before, while TRAFFIC is still where it was built.
+# For the cases that start cordon as passt: a namespace `vm` whose kernel plays the machine, joined by tap_bridge, or by
+# vhost_bridge. To be sourced after world.sh; the case sets BRIDGE before, while TRAFFIC is still where it was built.
 GATEWAY4=10.99.0.1 GATEWAY6=fd00:99::1
 PASST=$W/bin/passt
 ln -s cordon $PASST
-cp "$BRIDGE" $W/bin/tap_bridge || die "no tap_bridge"
-BRIDGE=$W/bin/tap_bridge
+cp "$BRIDGE" "$(dirname "$BRIDGE")/vhost_bridge" $W/bin/ || die "no bridges"
+BRIDGE=$W/bin/tap_bridge VHOST_BRIDGE=$W/bin/vhost_bridge
 cp "$(dirname "$0")/../passt_client.py" $W/bin/ && chmod 755 $W/bin/passt_client.py
 ip netns add vm
 ip netns exec vm sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
@@ -15,6 +15,7 @@ in_vm() { ip netns exec vm "$@"; }
 # As a machine configures itself by what it was told: address and gateway of this host, or others.
 configure_vm() {  # configure_vm [ADDRESS4/LENGTH GATEWAY4 ADDRESS6/LENGTH GATEWAY6]
   within 5 ip -n vm link show vm0 >/dev/null 2>&1 || die "the bridge has no tap"
+  ip -n vm link set vm0 mtu 65520 up
   ip -n vm addr replace ${1:-10.99.0.2/24} dev vm0
   ip -n vm addr replace ${3:-fd00:99::2/64} dev vm0 nodad
   ip -n vm route replace default via ${2:-$GATEWAY4}
@@ -30,16 +31,24 @@ connect() {
   pid_of[$1]=$!
   within 10 grep -q connected $W/log/$1.out || die "the machine does not connect: $(cat $W/log/$1.err)"
 }
+# connect_vhost NAME SOCKET [OPTIONS]: as -netdev vhost-user does.
+connect_vhost() {
+  : >$W/log/$1.out
+  ip netns exec vm $VHOST_BRIDGE "${@:2}" vm0 >$W/log/$1.out 2>$W/log/$1.err &
+  pid_of[$1]=$!
+  within 10 grep -q ready $W/log/$1.out || die "the machine does not connect: $(cat $W/log/$1.err)"
+}
 disconnect() {  # disconnect NAME
   kill -TERM "${pid_of[$1]}" 2>/dev/null
   within 5 gone "${pid_of[$1]}"
 }
 # play NAME KIND LIMIT ARGUMENTS...: passt_client.py with them; waits until it is ready.
 play() {
-  local name=$1 kind=$2 limit=$3
+  local name=$1 kind=$2 limit=$3 card=$BRIDGE
   shift 3
+  [ $kind != qemu-vhost ] || card=$VHOST_BRIDGE
   : >$W/log/$name.out
-  ip netns exec host $W/bin/passt_client.py $kind $limit vm $BRIDGE -- $PASST "$@" >$W/log/$name.out 2>$W/log/$name.err &
+  ip netns exec host $W/bin/passt_client.py $kind $limit vm $card -- $PASST "$@" >$W/log/$name.out 2>$W/log/$name.err &
   pid_of[$name]=$!
   within 20 grep -qE "ready|FAILED" $W/log/$name.out
   grep -q ready $W/log/$name.out || die "$name: $(cat $W/log/$name.out $W/log/$name.err)"

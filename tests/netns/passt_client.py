@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Plays a program that starts passt and gives it a descriptor: passt_client.py qemu|muvm LIMIT NETNS BRIDGE -- PASST ARGUMENTS...
+"""Plays a program that starts passt and gives it a descriptor: passt_client.py qemu|qemu-vhost|muvm LIMIT NETNS BRIDGE -- PASST ARGUMENTS...
 
 qemu does what QEMU's -netdev passt does: an empty pid file, a socket pair whose end is descriptor 3, a wait for the
 exit without which it would not go on, the pid out of the file; when the connection ends, SIGTERM to that pid and the
-same line again at once, LIMIT times at most. muvm starts it in the foreground, with another number, and waits for
-nothing. The machine is a tap_bridge in NETNS. Says "ready PID MACHINE'S-PID" for each start; ends, and sends SIGTERM as QEMU does,
+same line again at once, LIMIT times at most. qemu-vhost does so with vhost-user=on, where no end leads to a new start. muvm starts it in the foreground, with another number, and waits for
+nothing. The machine is BRIDGE in NETNS: tap_bridge, or vhost_bridge. Says "ready PID MACHINE'S-PID" for each start; ends, and sends SIGTERM as QEMU does,
 when it is told to by SIGTERM.
 """
 import glob
@@ -18,6 +18,7 @@ import tempfile
 import time
 
 kind, limit, netns, bridge = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+vhost = ["--vhost-user"] if kind == "qemu-vhost" else []
 line = sys.argv[6:]
 
 
@@ -54,7 +55,7 @@ def start_qemus(pid_file):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     inode = os.fstat(theirs.fileno()).st_ino
     begun = time.monotonic()
-    child = subprocess.Popen(line[:1] + ["--quiet"] + line[1:] + ["--pid", pid_file, "--fd", "3"],
+    child = subprocess.Popen(line[:1] + vhost + ["--quiet"] + line[1:] + ["--pid", pid_file, "--fd", "3"],
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              close_fds=False, preexec_fn=with_descriptor(3, theirs.fileno()))
     theirs.close()
@@ -100,13 +101,13 @@ def start_muvms():
 
 def start_bridge(ours):
     ours.set_inheritable(True)
-    child = subprocess.Popen(["ip", "netns", "exec", netns, bridge, "--tap", "vm0", "--mtu", "65520", "--fd",
-                              str(ours.fileno())], stdout=subprocess.PIPE, close_fds=True,
-                             pass_fds=[ours.fileno()])
+    card = ["vm0"] if vhost else ["--tap", "vm0", "--mtu", "65520"]
+    child = subprocess.Popen(["ip", "netns", "exec", netns, bridge, "--fd", str(ours.fileno())] + card,
+                             stdout=subprocess.PIPE, close_fds=True, pass_fds=[ours.fileno()])
     ours.close()
     while True:
         said = child.stdout.readline()
-        if b"connected" in said:
+        if b"connected" in said or b"ready" in said:
             return child
         if not said:
             fail("the bridge ended")
@@ -124,7 +125,7 @@ signal.signal(signal.SIGTERM, on_term)
 handle, pid_file = tempfile.mkstemp(prefix="passt-", suffix=".pid")
 os.close(handle)
 for turn in range(limit + 1):
-    if kind == "qemu":
+    if kind != "muvm":
         ours, pid = start_qemus(pid_file)
     else:
         ours, child = start_muvms()
@@ -134,12 +135,12 @@ for turn in range(limit + 1):
     while machine.poll() is None and not stop:
         time.sleep(0.01)
     if stop:
-        if kind == "qemu":
+        if kind != "muvm":
             os.kill(pid, signal.SIGTERM)
         machine.terminate()
         machine.wait()
         break
-    if kind == "muvm":
+    if kind == "muvm" or vhost:
         break
     try:
         os.kill(pid, signal.SIGTERM)

@@ -3,6 +3,7 @@
 //
 //   vhost_bridge SOCKET TAP [--queues N] [--ring N] [--buffer BYTES] [--reconnect]
 //                [--without mrg,event-idx,indirect,csum,tso,uso]
+//   vhost_bridge --fd N TAP [options]: on a socket that is connected already, once.
 //
 // Makes the tap if need be and prints "ready" when the device runs. SIGUSR1: the guest reboots (rings are
 // stopped, emptied and started again). SIGUSR2: a second of kicks that nobody asked for. SIGHUP: leaves and
@@ -47,6 +48,7 @@ constexpr int kTunUso4 = 0x20, kTunUso6 = 0x40;
 
 struct Options {
   std::string socket, tap;
+  int fd = -1;
   unsigned queues = 1;
   std::uint16_t ring = 256;
   std::uint32_t buffer = 4096;
@@ -86,6 +88,8 @@ Options parse(int argc, char** argv) {
       options.ring = static_cast<std::uint16_t>(std::stoul(value()));
     else if (word == "--buffer")
       options.buffer = static_cast<std::uint32_t>(std::stoul(value()));
+    else if (word == "--fd")
+      options.fd = std::stoi(value());
     else if (word == "--reconnect")
       options.reconnect = true;
     else if (word == "--without") {
@@ -99,9 +103,10 @@ Options parse(int argc, char** argv) {
       names.emplace_back(word);
     }
   }
-  if (names.size() != 2) throw std::runtime_error("usage: vhost_bridge SOCKET TAP [options]");
-  options.socket = names[0];
-  options.tap = names[1];
+  if (names.size() != (options.fd < 0 ? 2 : 1) || (options.fd >= 0 && options.reconnect))
+    throw std::runtime_error("usage: vhost_bridge SOCKET|--fd N TAP [options]");
+  if (options.fd < 0) options.socket = names.front();
+  options.tap = names.back();
   return options;
 }
 
@@ -335,7 +340,8 @@ enum class End { kAsked, kAgain, kGone };
 End serve(const Options& options, std::vector<Fd>& taps, int signal_fd) {
   const std::size_t lane_bytes = options.ring * (2 * kLongest + 2 * kIndirectEntries * 16 + 512);
   GuestMemory memory(options.queues * lane_bytes + (std::size_t{1} << 20U));
-  FrontEnd front_end{options.socket, memory};
+  FrontEnd front_end =
+      options.fd < 0 ? FrontEnd{options.socket, memory} : FrontEnd{Fd{options.fd}, memory};
   front_end.negotiate(options.features);
   if (front_end.queue_pairs() < options.queues) throw std::runtime_error("too few queue pairs are offered");
   for (const Fd& tap : taps) set_offloads(tap.get(), front_end.features());
