@@ -340,8 +340,7 @@ enum class End { kAsked, kAgain, kGone };
 End serve(const Options& options, std::vector<Fd>& taps, int signal_fd) {
   const std::size_t lane_bytes = options.ring * (2 * kLongest + 2 * kIndirectEntries * 16 + 512);
   GuestMemory memory(options.queues * lane_bytes + (std::size_t{1} << 20U));
-  FrontEnd front_end =
-      options.fd < 0 ? FrontEnd{options.socket, memory} : FrontEnd{Fd{options.fd}, memory};
+  FrontEnd front_end = options.fd < 0 ? FrontEnd{options.socket, memory} : FrontEnd{Fd{options.fd}, memory};
   front_end.negotiate(options.features);
   if (front_end.queue_pairs() < options.queues) throw std::runtime_error("too few queue pairs are offered");
   for (const Fd& tap : taps) set_offloads(tap.get(), front_end.features());
