@@ -47,7 +47,7 @@ vhost_life() {
   kill -KILL "$(role translator)"
   expect "the guest goes on with a new translator" within 60 works a
   expect "of the same launcher" kill -0 ${pid_of[net-a]}
-  kill -KILL ${pid_of[net-a]}
+  kill_network a
   expect "the back-end is killed, nothing of it is left" within 10 none_left
   network a --mtu 65520 "${options[@]}"
   expect "the guest goes on with a new one, without configuring anything" within 60 works a

@@ -1,7 +1,7 @@
 # The world of the VM tests: that of the netns tests with real guests on its host. A case sources this first.
 #
 #   network NAME [cordon options]   starts `cordon vm` for the guest NAME
-#   close_network NAME
+#   close_network NAME, kill_network NAME
 #   boot NAME [QEMU options]        starts the guest and waits for it
 #   vm NAME COMMAND...              runs a line of shell in the guest; prints its output, returns its status
 #   reboot_vm NAME                  restarts the guest's kernel; QEMU goes on
@@ -32,6 +32,10 @@ network() {
 close_network() {
   kill -TERM "${pid_of[net-$1]}"
   within 10 gone "${pid_of[net-$1]}" || die "cordon of $1 does not end"
+}
+kill_network() {
+  kill -KILL "${pid_of[net-$1]}"
+  wait "${pid_of[net-$1]}" 2>/dev/null
 }
 
 # The card's other end. LINK is stream (QEMU connects), listen (cordon's side connects, by relay.py) or vhost (QEMU

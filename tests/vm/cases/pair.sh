@@ -10,9 +10,10 @@ END_POLICY
 LINK=stream
 network a -t 8001:$PORT -u 8001:$PORT
 plug a
-LINK=vhost
-network b --address 10.0.3.15/24 --address fd00:c0:3d::15/64 -t 8002:$PORT -u 8002:$PORT
-plug b
+# A machine with two queue pairs, of which its only CPU uses one.
+LINK=vhost QUEUES=2
+network b --queues 2 --address 10.0.3.15/24 --address fd00:c0:3d::15/64 -t 8002:$PORT -u 8002:$PORT
+plug b -smp 1
 booted a
 booted b
 both() {  # both LINE: in the two guests at the same time
@@ -26,6 +27,8 @@ both() {  # both LINE: in the two guests at the same time
 expect "both configure themselves" both "ip link set eth0 up; lease4 && slaac && lease6"
 expect "both serve" both "traffic server $PORT >/tmp/server 2>&1 & within 30 grep -q ready /tmp/server"
 expect "both reach the server" both "traffic first $SERVER4 $PORT && traffic first $SERVER6 $PORT"
+expect "b has only one queue" vm b "[ \$(ls -d /sys/class/net/eth0/queues/tx-* | wc -l) = 1 ]"
+expect "many connections of b, whichever queue they belong to" vm b "traffic many $SERVER4 $PORT 40 && traffic many $SERVER6 $PORT 40"
 for address in 10.99.0.2 fd00:99::2; do
   expect "a's service is reached from outside by $address" in_server $TRAFFIC first $address 8001
   expect "b's service is reached from outside by $address" in_server $TRAFFIC first $address 8002
@@ -69,7 +72,7 @@ static="arp -s 10.0.3.77 ${mac_of[a]} && traffic --timeout 1000 denied 10.0.3.77
 expect "b does not reach a by a's MAC address" vm b "$static"
 expect "both still serve others" in_server sh -c "$TRAFFIC first 10.99.0.2 8001 && $TRAFFIC first 10.99.0.2 8002"
 unplug a
-unplug b
+unplug b -smp 1
 close_network a
 close_network b
 finish
