@@ -43,6 +43,7 @@ struct FlowCommon {
   Phase phase = Phase::kAsking;
   flow::CloseHow how = flow::CloseHow::kGraceful;
   flow::EndReason reason = flow::EndReason::kFin;
+  bool bulk = false;        // moves much, in whichever direction
   std::uint32_t offer = 0;  // from outside, and the claim has not left yet
   ShaperIds shaping;
   std::uint32_t report_every = 0;  // flow::Shaping::report
@@ -119,11 +120,14 @@ class Context {
 
   // --- turns
   // A flow that has the worker for itself works in large steps; as soon as another one stirs, in small ones,
-  // because a step is what the other has to wait for.
+  // because a step is what the other has to wait for. Bulk flows wait for each other: small steps would only
+  // cost them throughput.
   void note_active(std::uint32_t slot) {
     if (slot == active_slot_) return;
+    const bool bulk = flows[slot].bulk;
+    if (!bulk || !active_bulk_) shared_until_ = now + kSharedFor;
     active_slot_ = slot;
-    shared_until_ = now + kSharedFor;
+    active_bulk_ = bulk;
   }
   [[nodiscard]] bool shared() const { return now < shared_until_; }
 
@@ -178,6 +182,7 @@ class Context {
   bool tell_gate(std::uint32_t slot);
   void tell_volumes(std::uint32_t slot);
   std::uint32_t active_slot_ = UINT32_MAX;
+  bool active_bulk_ = false;
   base::Instant shared_until_;
 
   static constexpr base::Duration kHoldCloses = std::chrono::milliseconds{1};

@@ -342,15 +342,20 @@ void TcpDriver::grow_credit(Flow& flow) {
 // Bulk is what would keep the link's queue filled; below, a flow waits in line with everybody.
 void TcpDriver::measure(std::uint32_t slot) {
   constexpr base::Duration kPeriod = std::chrono::milliseconds{5};
-  constexpr std::uint64_t kBulkBytes = 256U << 10U;  // in a period: 0.4 Gbit/s
+  constexpr std::uint32_t kBulkBytes = 256U << 10U;  // in a period: 0.4 Gbit/s
   Flow& flow = flows_[slot];
-  const std::uint64_t total = context_.flows[slot].volumes.bytes_from_guest;
-  const std::uint64_t bytes = total - flow.measured_bytes;
+  FlowCommon& common = context_.flows[slot];
+  const auto total_out = static_cast<std::uint32_t>(common.volumes.bytes_from_guest);
+  const auto total_in = static_cast<std::uint32_t>(common.volumes.bytes_to_guest);
+  const std::uint32_t out = total_out - flow.measured_out;
+  const std::uint32_t in = total_in - flow.measured_in;
   const base::Duration time = context_.now - flow.measured;
-  if (time < kPeriod && bytes < kBulkBytes) return;
-  flow.bulk = bytes >= kBulkBytes && time < 2 * kPeriod;
+  if (time < kPeriod && std::max(out, in) < kBulkBytes) return;
+  flow.bulk = out >= kBulkBytes && time < 2 * kPeriod;
+  common.bulk = std::max(out, in) >= kBulkBytes && time < 2 * kPeriod;
   flow.measured = context_.now;
-  flow.measured_bytes = total;
+  flow.measured_out = total_out;
+  flow.measured_in = total_in;
 }
 
 void TcpDriver::apply(std::uint32_t slot, const tcp::Actions& actions) {

@@ -69,9 +69,9 @@ class TcpDriver {
     std::uint32_t reserved = 0;  // chunks of the stash pool
     std::uint32_t guest_isn = 0;
     std::uint32_t taken = 0;  // bytes since the credit was last looked at
-    base::Instant measured;   // since when `measured_bytes` counts what the guest sends
-    std::uint64_t measured_bytes = 0;
-    bool bulk = false;
+    base::Instant measured;
+    std::uint32_t measured_out = 0, measured_in = 0;  // volumes then, modulo 2^32
+    bool bulk = false;                                // of what the guest sends
     std::uint8_t dscp = 0;  // DSCP bits of the guest's segments, as the socket has them
     bool readable = false;
     bool hung_up = false;  // RDHUP, HUP or ERR seen: read to the end

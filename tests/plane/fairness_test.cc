@@ -73,6 +73,47 @@ TEST_CASE("plane fairness: a flow alone works in large steps, beside another one
   CHECK(beside <= 16U << 10U);
 }
 
+TEST_CASE("plane fairness: two bulk flows work in large steps, until a small one stirs") {
+  WorkerConfig c = config();
+  c.limits.turn_bytes = 256U << 10U;
+  c.limits.shared_turn_bytes = 16U << 10U;
+  World world(c);
+  GuestTcp one(world, 40000), two(world, 40001), small(world, 40002);
+  for (GuestTcp* const guest : {&one, &two, &small}) {
+    guest->connect();
+    const int size = 1 << 20;
+    ::setsockopt(guest->host.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  }
+  const std::vector<std::byte> payload(1400, std::byte{'x'});
+  for (int i = 0; i < 200; ++i) {  // 280,000 bytes each, at once
+    for (GuestTcp* const guest : {&one, &two}) {
+      guest->send(payload);
+      static_cast<void>(guest->host_reads());
+    }
+  }
+  world.clock.time = world.clock.time + 3ms;
+  world.link.output.clear();
+  const std::string blob(60'000, 'b');
+  two.send({});
+  REQUIRE(::send(one.host.get(), blob.data(), blob.size(), 0) == 60'000);
+  world.turn();
+  const std::size_t beside_bulk = payload_to_guest(world);
+  CHECK(beside_bulk > 16U << 10U);
+
+  one.ack = one.ack + static_cast<std::uint32_t>(beside_bulk);
+  one.send({});
+  while (const std::size_t more = payload_to_guest(world)) {
+    one.ack = one.ack + static_cast<std::uint32_t>(more);
+    one.send({});
+  }
+  REQUIRE(::send(one.host.get(), blob.data(), blob.size(), 0) == 60'000);
+  small.queue({});
+  world.turn();
+  const std::size_t beside_small = payload_to_guest(world);
+  CHECK(beside_small > 0);
+  CHECK(beside_small <= 16U << 10U);
+}
+
 TEST_CASE("plane fairness: segments of a flow that sends much are asked to come by the second queue") {
   TwoQueues link;
   ListGate gate;
