@@ -78,6 +78,7 @@ Measured move(Guest& guest, const Arguments& arguments) {
 
 Measured round_trips(Guest& guest, const Arguments& arguments) {
   guest.connect(Mode::kEcho);
+  guest.delay_acks();
   std::vector<double> samples;
   const auto begin = Clock::now();
   for (std::uint64_t n = 1; Clock::now() < begin + arguments.time; ++n) {

@@ -82,7 +82,7 @@ class Guest {
   // One turn: what came, what may leave, and sleep if there was neither.
   void turn(Clock::time_point until = Clock::time_point::max()) {
     const bool heard = card_.poll([this](const std::byte* frame) { on_frame(frame); });
-    if (rcv_nxt_ != told_) segment(snd_nxt_, kAck, 0);
+    if (rcv_nxt_ != told_ && !interactive_) segment(snd_nxt_, kAck, 0);
     const bool spoke = send_data();
     card_.push();
     if (heard || spoke) return;
@@ -95,6 +95,8 @@ class Guest {
   void allow(std::uint64_t bytes) { allowed_ = bytes; }
   [[nodiscard]] std::uint64_t unsent() const { return allowed_ + 1 - std::min(snd_nxt_, allowed_ + 1); }
   void finish() { fin_ = true; }
+  // The next segment carries the ACK.
+  void delay_acks() { interactive_ = true; }
   // What comes from now on is a report.
   void expect_report() { wants_report_ = true; }
   [[nodiscard]] const Report& report() const { return report_; }
@@ -288,7 +290,7 @@ class Guest {
   std::uint32_t server_ = 0;
   std::array<std::uint8_t, 6> gateway_{};
   bool gateway_known_ = false, established_ = false, full_ = false, fin_ = false, fin_sent_ = false,
-       wants_report_ = false;
+       wants_report_ = false, interactive_ = false;
   // Ours, counted from the SYN without wrapping; theirs as on the wire.
   std::uint64_t snd_una_ = 0, snd_nxt_ = 0, allowed_ = 0, window_ = 0, recover_ = 0;
   unsigned scale_ = 0, same_ = 0;
