@@ -97,7 +97,7 @@ end_machine() {
 # The processes whose time counts: not the sleeping guest, not the launcher's shell.
 backend_processes() { tree $backend; }
 
-record() { echo "$program $1-$mtu $2" >>$results; }
+record() { echo "$program $1-$mtu $2" >>"$results"; }
 field() { sed -n "s/.*\"$1\": \\([0-9.]*\\).*/\\1/p" <<<"$2"; }
 calculate() { awk "BEGIN {print $1}"; }
 
@@ -152,6 +152,7 @@ measure_rings() {
   for direction in out in; do
     line=$(ring_guest $direction $SERVER4 $PORT $time) || continue
     bytes=$(field bytes "$line")
+    [ -n "$bytes" ] || continue
     record ring-$direction "$(field gbps "$line")"
     [ "$bytes" != 0 ] || continue
     record ring-$direction-cpu "$(calculate "$(field cpu_ns "$line") / 1e9 / ($bytes / 1073741824)")"
