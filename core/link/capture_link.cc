@@ -64,8 +64,10 @@ SendStatus CaptureLink::send(const Offload& offload, std::span<const iovec> part
   return status;
 }
 
-void CaptureLink::record(std::span<const Frame> frames) {
-  for (const Frame& frame : frames) {
+// What is written down is what goes on, so nothing stays in the guest's memory.
+void CaptureLink::record(std::span<Frame> frames) {
+  for (Frame& frame : frames) {
+    if (frame.tail.size != 0) complete(frame);
     const iovec part{const_cast<std::byte*>(frame.bytes.data()), frame.bytes.size()};
     record(std::span(&part, 1));
   }

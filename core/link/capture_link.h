@@ -39,6 +39,8 @@ class CaptureLink final : public Link {
   [[nodiscard]] bool tells_room() const override { return inner_.tells_room(); }
   [[nodiscard]] bool serves_guest() const override { return inner_.serves_guest(); }
   [[nodiscard]] std::uint32_t waits_for() const override { return inner_.waits_for(); }
+  [[nodiscard]] bool intact() const override { return inner_.intact(); }
+  void lose_tail() override { inner_.lose_tail(); }
   [[nodiscard]] int wake_fd() const override { return inner_.wake_fd(); }
   [[nodiscard]] bool before_wait(bool may_sleep) override { return inner_.before_wait(may_sleep); }
   void after_wait() override { inner_.after_wait(); }
@@ -48,7 +50,7 @@ class CaptureLink final : public Link {
 
  private:
   void record(std::span<const iovec> parts);
-  void record(std::span<const Frame> frames);
+  void record(std::span<Frame> frames);
 
   Link& inner_;
   int file_;

@@ -41,20 +41,18 @@ bool read_segment(const wire::TcpView& view, std::size_t tail, tcp::Segment& out
   return true;
 }
 
-// `length` bytes of a payload from `offset` on. The socket only reads through it; iovec has no const form.
-std::size_t cut(base::Bytes start, std::span<const iovec> tail, std::size_t offset, std::size_t length,
-                std::span<iovec> out) {
-  std::size_t n = 0;
-  const auto take = [&](base::Bytes bytes) {
+// Calls `take` with each piece of the `length` bytes of a payload that begin at `offset`.
+template <class Take>
+void cut(base::Bytes start, std::span<const iovec> tail, std::size_t offset, std::size_t length, Take take) {
+  const auto piece = [&](base::Bytes bytes) {
     const std::size_t skip = std::min(offset, bytes.size());
     const base::Bytes part = bytes.subspan(skip, std::min(length, bytes.size() - skip));
     offset -= skip;
     length -= part.size();
-    if (!part.empty()) out[n++] = {const_cast<std::byte*>(part.data()), part.size()};
+    if (!part.empty()) take(part);
   };
-  take(start);
-  for (const iovec& piece : tail) take(base::as_bytes(piece.iov_base, piece.iov_len));
-  return n;
+  piece(start);
+  for (const iovec& bytes : tail) piece(base::as_bytes(bytes.iov_base, bytes.iov_len));
 }
 
 // Writes the first `most` of all `offered` bytes; `parts` are whole again afterwards.
@@ -190,35 +188,38 @@ Counter TcpDriver::stray(const flow::Tuple& tuple, const tcp::Segment& segment) 
 
 void TcpDriver::take_payload(std::uint32_t slot, const tcp::Deliver& deliver, const Payload& payload) {
   Flow& flow = flows_[slot];
-  std::array<iovec, 1 + link::kMostPieces> pieces;
-  const std::size_t n = cut(payload.start, payload.tail, deliver.offset, deliver.length, pieces);
-  const std::span<const iovec> bytes = std::span(pieces).first(n);
   context_.counters.add(Counter::kBytesFromGuest, deliver.length);
   if (deliver.ahead == 0) {
     context_.flows[slot].volumes.bytes_from_guest += std::uint64_t{deliver.length} + deliver.unlocked;
     flow.taken += deliver.length;
   }
+  const std::size_t pieces = 1 + payload.tail.size();
   if (gathered_ > 0 &&
-      (gather_slot_ != slot || kGather - gathered_ < n || deliver.ahead > 0 || deliver.unlocked > 0))
+      (gather_slot_ != slot || kGather - gathered_ < pieces || deliver.ahead > 0 || deliver.unlocked > 0))
     write_gathered();
-  if (deliver.ahead > 0) return keep(flow, flow.stashed + deliver.ahead, bytes);
-  if (flow.stashed > 0 || deliver.unlocked > 0) {
-    keep(flow, flow.stashed, bytes);
+  const bool in_turn = deliver.ahead == 0;
+  if (!in_turn || flow.stashed > 0 || deliver.unlocked > 0) {
+    std::uint32_t at = flow.stashed + deliver.ahead;
+    cut(payload.start, payload.tail, deliver.offset, deliver.length, [&](base::Bytes bytes) {
+      keep(flow, at, bytes);
+      at += static_cast<std::uint32_t>(bytes.size());
+    });
+    if (!in_turn) return;
     flow.stashed += deliver.length + deliver.unlocked;
     if (flow.writable) context_.ready.push(slot);
     return;
   }
   gather_slot_ = slot;
-  for (const iovec& piece : bytes) gather_[gathered_++] = piece;
+  // The socket only reads through it; iovec has no const form.
+  cut(payload.start, payload.tail, deliver.offset, deliver.length, [this](base::Bytes bytes) {
+    gather_[gathered_++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+  });
 }
 
-void TcpDriver::keep(Flow& flow, std::uint32_t at, std::span<const iovec> bytes) {
-  for (const iovec& piece : bytes) {
-    // The window the guest was given never exceeds the reservation, and Connection trims what lies outside
-    // the window.
-    CORDON_CHECK(flow.stash.write(context_.stash_pool, at, base::as_bytes(piece.iov_base, piece.iov_len)));
-    at += static_cast<std::uint32_t>(piece.iov_len);
-  }
+void TcpDriver::keep(Flow& flow, std::uint32_t at, base::Bytes bytes) {
+  // The window the guest was given never exceeds the reservation, and Connection trims what lies outside the
+  // window.
+  CORDON_CHECK(flow.stash.write(context_.stash_pool, at, bytes));
 }
 
 void TcpDriver::write_gathered() {
@@ -251,10 +252,10 @@ void TcpDriver::write_gathered() {
       skip -= part.iov_len;
       continue;
     }
-    const iovec rest{static_cast<std::byte*>(part.iov_base) + skip, part.iov_len - skip};
+    const auto rest = base::as_bytes(part.iov_base, part.iov_len).subspan(skip);
     skip = 0;
-    keep(flow, flow.stashed, std::span(&rest, 1));
-    flow.stashed += static_cast<std::uint32_t>(rest.iov_len);
+    keep(flow, flow.stashed, rest);
+    flow.stashed += static_cast<std::uint32_t>(rest.size());
     if (error == 0 && written < ssize_t{offered}) error = EAGAIN;  // a short write means a full socket
   }
   after_write(slot, error);

@@ -110,7 +110,7 @@ class TcpDriver {
   void write_gathered();
   void write_stash(std::uint32_t slot);
   void after_write(std::uint32_t slot, int error);
-  void keep(Flow& flow, std::uint32_t at, std::span<const iovec> bytes);
+  void keep(Flow& flow, std::uint32_t at, base::Bytes bytes);
   void grow_credit(Flow& flow);
   void measure(std::uint32_t slot);
   void read_host(std::uint32_t slot);

@@ -178,6 +178,8 @@ void Worker::Core::on_link(std::uint32_t events, std::uint32_t queue) {
       queue == kBulkQueue
           ? context_.link.receive_bulk(std::span(frames_).first(context_.shared() ? kSharedFrames : kFrames))
           : context_.link.receive(frames_);
+  // Whoever copied them, another worker perhaps, may have copied zeros.
+  if (n > 0 && !context_.link.intact()) return;
   for (std::size_t i = 0; i < n; ++i) ingress_.on_frame(frames_[i]);
   datagrams_.end_batch();
   tcp_.end_batch();

@@ -18,21 +18,32 @@ namespace {
 // One frame in; takes every other frame out.
 class OneFrame final : public Link {
  public:
-  explicit OneFrame(std::string text) : text_(std::move(text)) {}
+  explicit OneFrame(std::string text, std::string tail = {})
+      : text_(std::move(text)), tail_(std::move(tail)) {}
   [[nodiscard]] Capabilities capabilities() const override { return {.tso = true}; }
   [[nodiscard]] int poll_fd() const override { return 7; }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override {
     frames[0] = {.bytes = base::as_bytes(text_.data(), text_.size()), .offload = {}};
+    if (tail_.empty()) return 1;
+    room_ = text_ + std::string(tail_.size(), '?');
+    frames[0].bytes = base::as_bytes(room_.data(), text_.size());
+    piece_ = {tail_.data(), tail_.size()};
+    auto* const room = static_cast<std::byte*>(static_cast<void*>(room_.data() + text_.size()));
+    frames[0].tail = {std::span(&piece_, 1), tail_.size(), room};
     return 1;
   }
+  [[nodiscard]] bool intact() const override { return !lost_; }
+  void lose_tail() override { lost_ = true; }
   [[nodiscard]] SendStatus send(const Offload& /*offload*/, std::span<const iovec> /*parts*/) override {
     full_ = !full_;
     return full_ ? SendStatus::kSent : SendStatus::kAgain;
   }
 
  private:
-  std::string text_;
+  std::string text_, tail_, room_;
+  iovec piece_{};
   bool full_ = false;
+  bool lost_ = false;
 };
 
 std::string content(const base::Fd& file) {
@@ -87,4 +98,19 @@ TEST_CASE("capture: a full disk ends the capture, not the traffic, and is counte
   std::array<Frame, 4> frames;
   for (int i = 0; i < 3; ++i) REQUIRE(link.receive(frames) == 1);
   CHECK(link.lost() == 3);
+}
+
+TEST_CASE("capture: of a frame with a tail all is written down, and that is what goes on") {
+  const base::Fd file{::memfd_create("capture", MFD_CLOEXEC)};
+  OneFrame inner{"start", "and tail"};
+  CaptureLink link{inner, file.get()};
+  std::array<Frame, 1> frames;
+  REQUIRE(link.receive(frames) == 1);
+  CHECK(frames[0].tail.size == 0);
+  const std::string got{reinterpret_cast<const char*>(frames[0].bytes.data()), frames[0].bytes.size()};
+  CHECK(got == "startand tail");
+  CHECK(content(file).substr(16) == got);
+  CHECK(link.intact());
+  link.lose_tail();
+  CHECK_FALSE(link.intact());
 }
