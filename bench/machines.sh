@@ -29,6 +29,8 @@ spent() {
   echo $sum
 }
 
+# Cordon's processes have sessions of their own, and the scheduler's groups give each session a share of a busy machine:
+# passt gets one, too.
 launch_backend() {  # launch_backend PROGRAM MTU: in the foreground
   local mtu=$2 passt=(-f -q -4 --no-map-gw -a 10.0.2.15 -n 24 -g 10.0.2.2 --mtu "$2" -t none -u none -s "$VM_SOCKET")
   local vm=("$CORDON" vm --quiet --threads 1 --policy "$W/policy.yaml" --mtu "$mtu" --socket "$VM_SOCKET")
@@ -39,10 +41,10 @@ launch_backend() {  # launch_backend PROGRAM MTU: in the foreground
       exec ip netns exec host "$CORDON" run --quiet --threads 1 --mtu "$mtu" --policy $W/policy.yaml -- sleep $NAP
       ;;
     passt-vhost)
-      exec ip netns exec host setpriv --reuid=$NOBODY --regid=$NOBODY --clear-groups "$PASST_VHOST" "${passt[@]}" --vhost-user
+      exec ip netns exec host setsid setpriv --reuid=$NOBODY --regid=$NOBODY --clear-groups "$PASST_VHOST" "${passt[@]}" --vhost-user
       ;;
     passt-stream)
-      exec ip netns exec host setpriv --reuid=$NOBODY --regid=$NOBODY --clear-groups "$PASST" "${passt[@]}"
+      exec ip netns exec host setsid setpriv --reuid=$NOBODY --regid=$NOBODY --clear-groups "$PASST" "${passt[@]}"
       ;;
   esac
 }
