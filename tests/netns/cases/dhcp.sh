@@ -52,22 +52,22 @@ cat >$W/udhcp-guest <<END
 #!/bin/bash
 test -z "\$(ip -4 -o addr show eth0)" || { echo "there is an address already"; exit 3; }
 udhcpc -i eth0 -f -s $W/told -p $W/log/udhcpc.pid -O search -O mtu -O staticroutes -O domain 2>$W/log/udhcpc & client=\$!
-for i in \$(seq 100); do grep -q event=bound $W/log/told && break; sleep 0.1; done
+for i in \$(seq 300); do grep -q event=bound $W/log/told && break; sleep 0.1; done
 $TRAFFIC --bind 10.0.2.15 send $SERVER4 $PORT 10000000 || exit 1
 $TRAFFIC dns 10.0.2.3 53 udp a.example || exit 2
 kill -USR1 \$client  # renew now
-for i in \$(seq 100); do grep -q event=renew $W/log/told && break; sleep 0.1; done
+for i in \$(seq 300); do grep -q event=renew $W/log/told && break; sleep 0.1; done
 kill -USR2 \$client  # release
-for i in \$(seq 100); do grep -q 'sending release' $W/log/udhcpc && break; sleep 0.1; done
+for i in \$(seq 300); do grep -q 'sending release' $W/log/udhcpc && break; sleep 0.1; done
 kill \$client; wait \$client
 END
 cat >$W/dhclient-guest <<END
 #!/bin/bash
 client() { dhclient -4 -cf $W/dhclient.conf -sf $W/script -lf $W/log/leases4 -pf $W/log/dhclient4.pid "\$@" eth0; }
 client -v -d 2>$W/log/dhclient1 & first=\$!
-for i in \$(seq 150); do grep -q event=BOUND $W/log/told && break; sleep 0.1; done
+for i in \$(seq 400); do grep -q event=BOUND $W/log/told && break; sleep 0.1; done
 $TRAFFIC --bind 10.0.2.15 send $SERVER4 $PORT 10000000 || exit 1
-for i in \$(seq 150); do grep -q event=RENEW $W/log/told && break; sleep 0.1; done
+for i in \$(seq 400); do grep -q event=RENEW $W/log/told && break; sleep 0.1; done
 kill \$first; wait \$first
 client -v -1 2>$W/log/dhclient2 || exit 2            # has a lease file: INIT-REBOOT
 client -r -v 2>$W/log/dhclient3 || exit 3
@@ -88,9 +88,9 @@ done
 
 : >$W/log/told
 expect "dhclient: lease, traffic, renewal, reboot, release, another network" \
-  guest --no-config-net --lease-time 10 "${names[@]}" -- $W/dhclient-guest
+  guest --no-config-net --lease-time 20 "${names[@]}" -- $W/dhclient-guest
 for what in event=BOUND event=RENEW event=REBOOT event=RELEASE new_ip_address=10.0.2.15 new_subnet_mask=255.255.255.0 \
-  new_routers=10.0.2.2 new_domain_name_servers=10.0.2.3 new_dhcp_lease_time=10 new_dhcp_renewal_time=5 \
+  new_routers=10.0.2.2 new_domain_name_servers=10.0.2.3 new_dhcp_lease_time=20 new_dhcp_renewal_time=10 \
   new_domain_name=corp.example "new_domain_search=corp.example. lab.corp.example." new_host_name=web new_interface_mtu=65520 \
   "new_rfc3442_classless_static_routes=0 10 0 2 2"; do
   expect "dhclient was told $what" told "$what"
