@@ -27,6 +27,7 @@ constexpr std::string_view kHelp =
        cordon attach [options] PID
        cordon attach [options] --netns PATH|NAME
        cordon vm [options] --socket PATH|--fd N
+       cordon passt [options]                     in the place of passt; see cordon passt --help
        cordon policy check|show [options] [FILE...]
        cordon policy explain [options] DST PORT
        cordon policy snapshot

@@ -28,24 +28,6 @@ std::expected<std::vector<net::IpAddress>, UsageError> addresses(std::string_vie
   return out;
 }
 
-Done fill_map(const RawDropIn& raw, AddressMap& map) {
-  for (const auto& text : raw.map) {
-    const auto equals = text.find('=');
-    const auto seen = net::parse_ip(std::string_view{text}.substr(0, equals));
-    const auto real =
-        equals == std::string::npos ? std::nullopt : net::parse_ip(std::string_view{text}.substr(equals + 1));
-    if (!seen || !real || seen->family() != real->family() || net::is_loopback(*seen) ||
-        net::is_unspecified(*seen) || net::is_unspecified(*real) || net::is_multicast(*seen) ||
-        net::is_multicast(*real))
-      return usage("--map " + text + ": give two addresses of one family, as in 10.0.2.2=127.0.0.1");
-    if (map.pairs.size() == kMostPairs)
-      return usage("--map: at most " + std::to_string(kMostPairs) + " of them");
-    map.pairs.push_back({*seen, *real});
-  }
-  map.real_gateway = raw.lenient();
-  return {};
-}
-
 Done fill_names(const RawDropIn& raw, const std::vector<std::string>& dns, GuestPlan& guest) {
   auto servers = addresses("--name-server", raw.name_servers);
   if (!servers) return std::unexpected(servers.error());
@@ -86,13 +68,31 @@ std::expected<PolicyChoice, UsageError> RawDropIn::choice(const RawDropIn& raw) 
   return out;
 }
 
+std::expected<void, UsageError> RawDropIn::fill_map(AddressMap& out) const {
+  for (const auto& text : map) {
+    const auto equals = text.find('=');
+    const auto seen = net::parse_ip(std::string_view{text}.substr(0, equals));
+    const auto real =
+        equals == std::string::npos ? std::nullopt : net::parse_ip(std::string_view{text}.substr(equals + 1));
+    if (!seen || !real || seen->family() != real->family() || net::is_loopback(*seen) ||
+        net::is_unspecified(*seen) || net::is_unspecified(*real) || net::is_multicast(*seen) ||
+        net::is_multicast(*real))
+      return usage("--map " + text + ": give two addresses of one family, as in 10.0.2.2=127.0.0.1");
+    if (out.pairs.size() == kMostPairs)
+      return usage("--map: at most " + std::to_string(kMostPairs) + " of them");
+    out.pairs.push_back({*seen, *real});
+  }
+  out.real_gateway = lenient();
+  return {};
+}
+
 std::expected<void, UsageError> RawDropIn::apply(const std::vector<std::string>& dns,
                                                  RunOptions& options) const {
   auto policy = choice(*this);
   if (!policy) return std::unexpected(policy.error());
   options.policy = *policy;
   GuestPlan& guest = options.guest;
-  if (auto done = fill_map(*this, guest.map); !done) return done;
+  if (auto done = fill_map(guest.map); !done) return done;
   if (auto done = fill_names(*this, dns, guest); !done) return done;
   guest.announce_mtu = !no_announce_mtu;
   if (!our_mac.empty()) {

@@ -46,6 +46,8 @@ struct RawDropIn {
   // IPv4.
   [[nodiscard]] bool lenient() const { return !default_policy.empty(); }
   [[nodiscard]] static std::expected<PolicyChoice, UsageError> choice(const RawDropIn& raw);
+  // --map, which `cordon policy explain` has as well.
+  [[nodiscard]] std::expected<void, UsageError> fill_map(AddressMap& out) const;
   // Changes the plan of `options.guest`, which LanOptions made of the same command line with `dns`.
   [[nodiscard]] std::expected<void, UsageError> apply(const std::vector<std::string>& dns,
                                                       RunOptions& options) const;

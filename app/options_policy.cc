@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "app/option_values.h"
+#include "app/options_drop_in.h"
 #include "app/options_lan.h"
 #include "core/base/error.h"
 #include "policy/scalars.h"
@@ -66,6 +67,8 @@ each step of the decision with its place in the files.
   --from ADDR            the guest's end (default: its first address of DST's family)
   --address ADDR/LEN, --gateway ADDR, --dns ADDR, --no-ipv4, --no-ipv6
                          the guest's network, as with cordon run
+  --map SEEN=REAL        SEEN leads to REAL, as passt's --map-host-loopback and --map-guest-addr and the
+                         gateway it gives to a guest do, as in 192.0.2.1=127.0.0.1; repeat it
   --json                 one JSON document instead of text
 
 The exit status is 0 when it is allowed, 1 when it is denied, 2 for errors.
@@ -89,6 +92,7 @@ struct RawPolicy {
   bool in = false;
   std::string snapshot, at, from;
   LanOptions lan;
+  RawDropIn drop_in;
 };
 
 class Cli {
@@ -235,6 +239,7 @@ Parsed parse_explain(Words words) {
   cli.list("--dns", raw.lan.dns);
   cli.flag("--no-ipv4", raw.lan.no_ipv4);
   cli.flag("--no-ipv6", raw.lan.no_ipv6);
+  cli.list("--map", raw.drop_in.map);
   cli.flag("--json", raw.json);
   const auto named = CORDON_TRY(cli.parse(words));
   const bool is_dns = !named.empty() && named.front() == "dns";
@@ -252,6 +257,7 @@ Parsed parse_explain(Words words) {
                                .at = {},
                                .snapshot = raw.snapshot,
                                .json = raw.json};
+  CORDON_TRY(raw.drop_in.fill_map(options.guest.map));
   Service service{flow::Protocol::kUdp, net::Port{kDnsPort}};
   if (named.size() == 2) service = CORDON_TRY(parse_service(named[1]));
   const net::IpAddress remote = CORDON_TRY(parse_destination(named[0], options.guest));

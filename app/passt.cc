@@ -225,7 +225,7 @@ int run_passt(const std::vector<std::string>& arguments) {
   if (!command) return fail(command.error().message);
   switch (command->action) {
     case PasstCommand::Action::kHelp: return show(passt_help());
-    case PasstCommand::Action::kVersion: return show("passt (Cordon) " CORDON_VERSION "\n");
+    case PasstCommand::Action::kVersion: return show("passt " CORDON_VERSION " (Cordon)\n");
     case PasstCommand::Action::kCapabilities: return show("{\n  \"type\": \"net\",\n  \"features\": []\n}\n");
     case PasstCommand::Action::kServe: break;
   }

@@ -179,7 +179,7 @@ std::expected<Facts, std::string> facts_of_kernel() {
 
 Explained explain_on(const policy::PolicySet& policy, const PolicyExplainOptions& options, HostSource& host,
                      base::WallTime now) {
-  HostView view{host, options.guest.families()};
+  HostView view{host, options.guest.families(), options.guest.map};
   if (!policy.files().empty()) view.set_settings(policy.files().front().host);
   view.refresh();
 
@@ -190,13 +190,17 @@ Explained explain_on(const policy::PolicySet& policy, const PolicyExplainOptions
     facts.source_assigned =
         GuestSources{options.guest}.admit(options.tuple.guest.address, base::Instant::from_nanos(0));
 
+  // As the broker does.
+  const flow::Tuple meant = ingress ? options.tuple : view.meant(options.tuple);
   Explained out{.tuple = options.tuple,
-                .walk = policy::explain(policy, options.tuple, facts, options.direction),
+                .dialed = {},
+                .walk = policy::explain(policy, meant, facts, options.direction),
                 .kernel = {},
                 .uplinks = {}};
   for (const std::uint32_t index : view.uplinks()) out.uplinks.push_back(interface_name(host, index));
   if (facts.dns_forwarder) return out;
-  const auto remote = policy::normalise(options.tuple.remote.address);
+  if (facts.mapped) out.dialed = meant.remote.address;
+  const auto remote = policy::normalise(meant.remote.address);
   out.kernel.push_back(ask_kernel(host, remote.dial, facts.dial, false));
   if (remote.embedded) out.kernel.push_back(ask_kernel(host, *remote.embedded, facts.embedded, true));
   return out;
@@ -215,6 +219,7 @@ Json report(const Explained& explained, const PolicyExplainOptions& options, con
   flow.add("protocol", protocol_of(explained.tuple));
   flow.add("guest", net::to_string(explained.tuple.guest.address));
   flow.add("remote", net::to_string(explained.tuple.remote.address));
+  flow.add("dialed", explained.dialed ? Json{net::to_string(*explained.dialed)} : Json{});
   flow.add("port", explained.tuple.protocol == flow::Protocol::kIcmpEcho ? Json{} : Json{port.number()});
   out.add("flow", std::move(flow));
   Json host;
@@ -261,6 +266,9 @@ int explain_flow(const PolicyExplainOptions& options) {
     print(report(explained, options, *files.loaded.policy, *facts).dump() + "\n");
   } else {
     print("flow       " + flow_line(options) + "\n");
+    if (explained.dialed)
+      print("mapped     " + net::to_string(options.tuple.remote.address) + " leads to " +
+            net::to_string(*explained.dialed) + ", which is decided about (--map)\n");
     print("host       " + facts->origin + "; uplinks: " + joined(explained.uplinks) + "\n");
     for (const auto& answer : explained.kernel) print("kernel     " + text_of(answer) + "\n");
     print(policy::render(explained.walk));

@@ -54,6 +54,7 @@ struct KernelAnswer {
 };
 struct Explained {
   flow::Tuple tuple;
+  std::optional<net::IpAddress> dialed;  // by --map, and decided about
   policy::Explanation walk;
   std::vector<KernelAnswer> kernel;  // none for the name server
   std::vector<std::string> uplinks;
