@@ -56,7 +56,9 @@ bool DropInLog::drain(int pipe) {
     const ssize_t got = ::read(pipe, chunk.data(), chunk.size());
     if (got == 0) return false;
     if (got < 0) return errno == EAGAIN || errno == EINTR;
-    take({chunk.data(), static_cast<std::size_t>(got)});
+    const std::string_view text{chunk.data(), static_cast<std::size_t>(got)};
+    if (terminal_) static_cast<void>(!::write(terminal_.get(), text.data(), text.size()));
+    take(text);
   }
   return true;
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/fd.h"
@@ -25,6 +26,8 @@ class DropInLog {
   void take(std::string_view text);
   // Reads what is there; false: the other end is closed.
   bool drain(int pipe);
+  // What drain() reads goes there as well, unchanged, until it is told another place, or none.
+  void echo_to(base::Fd terminal) { terminal_ = std::move(terminal); }
 
  private:
   void line(std::string_view text);
@@ -35,6 +38,7 @@ class DropInLog {
   std::string program_;
   base::Fd file_;
   base::Fd syslog_;
+  base::Fd terminal_;
   std::uint64_t size_ = 0;
   std::uint64_t limit_ = 0;
   std::string rest_;

@@ -143,13 +143,14 @@ int serve_in_background(Plan& plan, Pipe& log, base::Fd ready) {
   // While the parent is asked to wait, its death is a wish to stop.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
   const base::Fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  // What is said until the service is ready is for both, the starter's terminal and the log.
+  plan.log->echo_to(base::Fd{::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)});
   if (!null || ::dup2(null.get(), STDIN_FILENO) < 0 || ::dup2(log.write.get(), STDOUT_FILENO) < 0 ||
       ::dup2(log.write.get(), STDERR_FILENO) < 0)
     return kFailed;
   log.write.reset();
   RunHooks hooks;
   hooks.capture = std::move(plan.capture);
-  bool is_ready = false;
   hooks.on_ready = [&] {
     if (const auto written = plan.pid_file.write(::getpid()); !written) {
       fail(written.error());
@@ -157,17 +158,15 @@ int serve_in_background(Plan& plan, Pipe& log, base::Fd ready) {
       return;
     }
     ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
-    is_ready = true;
+    plan.log->drain(log.read.get());
+    plan.log->echo_to({});
     static_cast<void>(!::write(ready.get(), "1", 1));
     ready.reset();
   };
   hooks.log = log.read.get();
-  // What comes before is the parent's to show.
-  hooks.on_log = [&] {
-    if (is_ready) plan.log->drain(log.read.get());
-  };
+  hooks.on_log = [&] { plan.log->drain(log.read.get()); };
   const int status = run(plan.options, plan.arguments, std::move(hooks));
-  if (is_ready) plan.log->drain(log.read.get());
+  plan.log->drain(log.read.get());
   return status_of(status);
 }
 
@@ -185,16 +184,12 @@ void relay(int pipe) {
 }
 
 // In the parent: true when the child is ready, false when it ended without.
-bool await_ready(int log, int ready) {
+bool await_ready(int ready) {
+  char byte = 0;
   for (;;) {
-    std::array<pollfd, 2> fds{{{log, POLLIN, 0}, {ready, POLLIN, 0}}};
-    if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return false;
-    if (fds[0].revents != 0) relay(log);
-    if (fds[1].revents == 0) continue;
-    char byte = 0;
-    const bool done = ::read(ready, &byte, 1) == 1;
-    relay(log);
-    return done;
+    pollfd waiting{.fd = ready, .events = POLLIN, .revents = 0};
+    if (::poll(&waiting, 1, -1) < 0 && errno != EINTR) return false;
+    if (waiting.revents != 0) return ::read(ready, &byte, 1) == 1;
   }
 }
 
@@ -212,9 +207,9 @@ int daemonise(Plan& plan) {
   ready->write.reset();
   log->write.reset();
   if (plan.command.fd) ::close(*plan.command.fd);
-  if (await_ready(log->read.get(), ready->read.get())) return 0;
+  if (await_ready(ready->read.get())) return 0;
   ::waitpid(child, nullptr, 0);
-  relay(log->read.get());
+  relay(log->read.get());  // what it had no time for
   return kFailed;
 }
 

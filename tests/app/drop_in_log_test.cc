@@ -1,9 +1,11 @@
 #include "app/drop_in_log.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -71,4 +73,29 @@ TEST_CASE("drop-in log: an endless line is cut into pieces") {
   REQUIRE(log);
   log->take(std::string(10000, 'x'));
   CHECK(file.text().size() >= 4096);
+}
+
+TEST_CASE("drop-in log: what is read is shown as well, until that ends") {
+  const TempFile file;
+  auto log = app::DropInLog::to_file(file.path, 65536);
+  REQUIRE(log);
+  std::array<int, 2> source{};
+  std::array<int, 2> shown{};
+  REQUIRE(::pipe2(source.data(), O_NONBLOCK | O_CLOEXEC) == 0);
+  REQUIRE(::pipe2(shown.data(), O_NONBLOCK | O_CLOEXEC) == 0);
+  const base::Fd in{source[0]};
+  const base::Fd out{source[1]};
+  const base::Fd terminal{shown[0]};
+  log->echo_to(base::Fd{shown[1]});
+  REQUIRE(::write(out.get(), "first\n", 6) == 6);
+  CHECK(log->drain(in.get()));
+  log->echo_to({});
+  REQUIRE(::write(out.get(), "second\n", 7) == 7);
+  CHECK(log->drain(in.get()));
+  std::array<char, 64> bytes{};
+  CHECK(::read(terminal.get(), bytes.data(), bytes.size()) == 6);
+  CHECK(std::string_view{bytes.data(), 6} == "first\n");
+  CHECK(::read(terminal.get(), bytes.data(), bytes.size()) == 0);  // nobody holds it any more
+  CHECK(file.text().find("first\n") != std::string::npos);
+  CHECK(file.text().find("second\n") != std::string::npos);
 }
