@@ -38,14 +38,18 @@ kill_network() {
   wait "${pid_of[net-$1]}" 2>/dev/null
 }
 
-# The card's other end. LINK is stream (QEMU connects), listen (cordon's side connects, by relay.py) or vhost (QEMU
-# connects, again and again), with QUEUES pairs.
+# The card's other end. LINK is stream (QEMU connects), descriptor (QEMU is given the connection), listen (cordon's side
+# connects, by relay.py) or vhost (QEMU connects, again and again), with QUEUES pairs.
 plug() {
-  local name=$1 number=${#mac_of[@]} card=() queues="" to from
+  local name=$1 number=${#mac_of[@]} card=() queues="" to from by=()
   shift
   mac_of[$name]=${mac_of[$name]:-52:54:00:00:00:$(printf %02x $((number + 16)))}
   case $LINK in
     stream) card=(-netdev "stream,id=net0,server=off,addr.type=unix,addr.path=$(socket_of "$name")") ;;
+    descriptor)
+      card=(-netdev "socket,id=net0,fd=9")
+      by=(python3 "$(dirname "$0")/../connected.py" "$(socket_of "$name")" 9)
+      ;;
     listen) card=(-netdev "stream,id=net0,server=on,addr.type=unix,addr.path=$W/$name.qemu") ;;
     vhost)
       card=(-object "memory-backend-memfd,id=memory,size=160M,share=on" -machine memory-backend=memory
@@ -62,7 +66,7 @@ plug() {
   # Before QEMU: it must not find a pipe without a reader.
   exec {to}<>$W/$name.in {from}<>$W/$name.out
   talk_to[$name]=$to hear_from[$name]=$from
-  qemu-system-x86_64 -accel tcg -nodefaults -no-user-config -display none -M q35 -m 160 -kernel "$KERNEL" -initrd "$INITRD" \
+  "${by[@]}" qemu-system-x86_64 -accel tcg -nodefaults -no-user-config -display none -M q35 -m 160 -kernel "$KERNEL" -initrd "$INITRD" \
     -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off random.trust_cpu=on ${APPEND:-}" \
     -serial file:$W/log/kernel-$name.log -chardev pipe,id=talk,path=$W/$name -serial chardev:talk "${card[@]}" \
     -device "virtio-net-pci,netdev=net0,mac=${mac_of[$name]},romfile=$queues${CARD:+,$CARD}" \
