@@ -44,7 +44,7 @@ std::array<std::byte, kCaptureHeader> capture_header() {
 }
 
 CaptureLink::CaptureLink(Link& inner, int file)
-    : inner_(inner), file_(file), buffer_(kRecordHeader + kLongest) {}
+    : ForwardingLink(inner), file_(file), buffer_(kRecordHeader + kLongest) {}
 
 std::size_t CaptureLink::receive(std::span<Frame> frames) {
   const std::size_t count = inner_.receive(frames);

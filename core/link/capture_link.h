@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/link/link.h"
+#include "core/link/forwarding_link.h"
 
 namespace cordon::link {
 
@@ -21,29 +21,14 @@ inline constexpr std::uint64_t kMostCaptured = 4UL << 30U;  // bytes; the writer
 // What the file begins with.
 [[nodiscard]] std::array<std::byte, kCaptureHeader> capture_header();
 
-class CaptureLink final : public Link {
+class CaptureLink final : public ForwardingLink {
  public:
   // `file`: open for appending; not owned.
   CaptureLink(Link& inner, int file);
 
-  [[nodiscard]] Capabilities capabilities() const override { return inner_.capabilities(); }
-  [[nodiscard]] int poll_fd() const override { return inner_.poll_fd(); }
-  [[nodiscard]] int bulk_fd() const override { return inner_.bulk_fd(); }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override;
   [[nodiscard]] std::size_t receive_bulk(std::span<Frame> frames) override;
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
-  void flush() override { inner_.flush(); }
-  void trim() override { inner_.trim(); }
-  [[nodiscard]] bool pending() const override { return inner_.pending(); }
-  [[nodiscard]] bool before_sleep() override { return inner_.before_sleep(); }
-  [[nodiscard]] bool tells_room() const override { return inner_.tells_room(); }
-  [[nodiscard]] bool serves_guest() const override { return inner_.serves_guest(); }
-  [[nodiscard]] std::uint32_t waits_for() const override { return inner_.waits_for(); }
-  [[nodiscard]] bool intact() const override { return inner_.intact(); }
-  void lose_tail() override { inner_.lose_tail(); }
-  [[nodiscard]] int wake_fd() const override { return inner_.wake_fd(); }
-  [[nodiscard]] bool before_wait(bool may_sleep) override { return inner_.before_wait(may_sleep); }
-  void after_wait() override { inner_.after_wait(); }
 
   // Frames that are not in the file.
   [[nodiscard]] std::uint64_t lost() const { return lost_; }
@@ -52,7 +37,6 @@ class CaptureLink final : public Link {
   void record(std::span<const iovec> parts);
   void record(std::span<Frame> frames);
 
-  Link& inner_;
   int file_;
   std::vector<std::byte> buffer_;
   std::uint64_t lost_ = 0;

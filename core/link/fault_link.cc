@@ -67,7 +67,7 @@ std::expected<Faults, std::string> parse_faults(std::string_view text) {
 }
 
 FaultLink::FaultLink(Link& inner, const Faults& faults)
-    : inner_(inner), faults_(faults), state_(faults.seed), held_bytes_(kHeldSize) {}
+    : ForwardingLink(inner), faults_(faults), state_(faults.seed), held_bytes_(kHeldSize) {}
 
 // splitmix64 (Steele, Lea, Flood 2014).
 bool FaultLink::chance(std::uint32_t ppm) {

@@ -12,7 +12,7 @@
 #include <string_view>
 
 #include "core/base/reserved.h"
-#include "core/link/link.h"
+#include "core/link/forwarding_link.h"
 
 namespace cordon::link {
 
@@ -30,27 +30,14 @@ struct FaultStats {
   std::uint64_t lost = 0, duplicated = 0, reordered = 0;
 };
 
-class FaultLink final : public Link {
+class FaultLink final : public ForwardingLink {
  public:
   FaultLink(Link& inner, const Faults& faults);
 
-  [[nodiscard]] Capabilities capabilities() const override { return inner_.capabilities(); }
-  [[nodiscard]] int poll_fd() const override { return inner_.poll_fd(); }
-  [[nodiscard]] int bulk_fd() const override { return inner_.bulk_fd(); }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override;
   [[nodiscard]] std::size_t receive_bulk(std::span<Frame> frames) override;
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
   void flush() override;
-  void trim() override { inner_.trim(); }
-  [[nodiscard]] bool before_wait(bool may_sleep) override { return inner_.before_wait(may_sleep); }
-  void after_wait() override { inner_.after_wait(); }
-  [[nodiscard]] bool pending() const override { return inner_.pending(); }
-  [[nodiscard]] bool before_sleep() override { return inner_.before_sleep(); }
-  [[nodiscard]] bool tells_room() const override { return inner_.tells_room(); }
-  [[nodiscard]] bool serves_guest() const override { return inner_.serves_guest(); }
-  [[nodiscard]] std::uint32_t waits_for() const override { return inner_.waits_for(); }
-  [[nodiscard]] bool intact() const override { return inner_.intact(); }
-  void lose_tail() override { inner_.lose_tail(); }
   [[nodiscard]] const FaultStats& stats() const { return stats_; }
 
  private:
@@ -67,7 +54,6 @@ class FaultLink final : public Link {
     Offload offload;
     std::size_t size = 0;  // 0: empty
   };
-  Link& inner_;
   Faults faults_;
   std::uint64_t state_;
   base::Reserved<std::byte> held_bytes_;
