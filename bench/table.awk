@@ -1,15 +1,5 @@
 # Medians of "program metric value" lines as a Markdown table.
-{ values[$1, $2] = values[$1, $2] " " $3 }
-
-function median(program, metric,   parts, n, i, j, t) {
-  n = split(values[program, metric], parts, " ")
-  if (n == 0) return ""
-  for (i = 2; i <= n; i++)
-    for (j = i; j > 1 && parts[j - 1] + 0 > parts[j] + 0; j--) { t = parts[j]; parts[j] = parts[j - 1]; parts[j - 1] = t }
-  return n % 2 ? parts[(n + 1) / 2] + 0 : (parts[n / 2] + parts[n / 2 + 1]) / 2
-}
 function shown(value, digits) { return value == "" ? "-" : sprintf("%." digits "f", value) }
-function ratio(a, b) { return a == "" || b == "" || b == 0 ? "-" : sprintf("%.2f", a / b) }
 function row(title, metric, scale, digits,   v, c, p, s) {
   v = median("veth", metric); c = median("cordon", metric)
   p = median("pasta", metric); s = median("slirp4netns", metric)
