@@ -2,18 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/app/good_options.h"
+
 namespace cordon::app {
 namespace {
-
-using Words = std::vector<std::string>;
-
-RunOptions good(const Words& words) {
-  CAPTURE(words.size());
-  const auto parsed = parse(words);
-  if (!parsed) FAIL(parsed.error().message);
-  REQUIRE(std::holds_alternative<RunOptions>(*parsed));
-  return std::get<RunOptions>(*parsed);
-}
 
 std::string complaint(const Words& words) {
   const auto parsed = parse(words);

@@ -4,21 +4,9 @@
 #include "app/options_threads.h"
 #include "app/options_vm.h"
 #include "app/roles.h"
+#include "tests/app/good_options.h"
 
 namespace cordon::app {
-namespace {
-
-using Words = std::vector<std::string>;
-
-RunOptions good(const Words& words) {
-  const auto parsed = parse(words);
-  if (!parsed) FAIL(parsed.error().message);
-  REQUIRE(std::holds_alternative<RunOptions>(*parsed));
-  return std::get<RunOptions>(*parsed);
-}
-
-}  // namespace
-
 TEST_CASE("options: vm with vhost-user has as many workers as queue pairs") {
   const auto plain = good({"vm", "--socket", "x", "--vhost-user"});
   CHECK(plain.vm->protocol == VmOptions::Protocol::kVhostUser);

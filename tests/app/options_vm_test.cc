@@ -3,21 +3,9 @@
 #include <doctest/doctest.h>
 
 #include "app/roles.h"
+#include "tests/app/good_options.h"
 
 namespace cordon::app {
-namespace {
-
-using Words = std::vector<std::string>;
-
-RunOptions good(const Words& words) {
-  const auto parsed = parse(words);
-  if (!parsed) FAIL(parsed.error().message);
-  REQUIRE(std::holds_alternative<RunOptions>(*parsed));
-  return std::get<RunOptions>(*parsed);
-}
-
-}  // namespace
-
 TEST_CASE("options: vm listens, and its guest configures itself") {
   const auto options = good({"vm", "--socket", "/run/x.sock", "--name", "box", "-t", "80", "--mtu=1500"});
   REQUIRE(options.vm);

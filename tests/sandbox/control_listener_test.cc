@@ -14,6 +14,8 @@
 #include <filesystem>
 #include <functional>
 
+#include "tests/sandbox/dial.h"
+
 namespace cordon::sandbox {
 namespace {
 
@@ -27,16 +29,6 @@ struct Folder {
   [[nodiscard]] std::string at(std::string_view name) const { return path + "/" + std::string{name}; }
   std::string path;
 };
-
-base::Fd dial(const std::string& path) {
-  base::Fd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  const void* const view = &address;
-  if (::connect(socket.get(), static_cast<const sockaddr*>(view), sizeof address) != 0) return {};
-  return socket;
-}
 
 ControlListener open_ok(const std::string& path, ControlListener::Limits limits = {}) {
   auto listener = ControlListener::open(path, limits);

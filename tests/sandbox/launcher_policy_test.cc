@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "tests/sandbox/dial.h"
 #include "tests/sandbox/launcher_run.h"
 
 namespace cordon::sandbox {
@@ -42,16 +43,6 @@ Run::Configure with(const Folder& folder, bool watch = false) {
     if (listener && *listener) config.control.emplace(std::move(**listener));
     config.reopen_audit = [] { return base::Fd{::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)}; };
   };
-}
-
-base::Fd dial(const std::string& path) {
-  base::Fd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  const void* const view = &address;
-  if (::connect(socket.get(), static_cast<const sockaddr*>(view), sizeof address) != 0) return {};
-  return socket;
 }
 
 std::size_t count(std::string_view text, std::string_view word) {

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "tests/sandbox/dial.h"
+
 namespace cordon::sandbox {
 namespace {
 
@@ -23,16 +25,6 @@ struct Folder {
   ~Folder() { std::filesystem::remove_all(path); }
   std::string path;
 };
-
-base::Fd dial(const std::string& path) {
-  base::Fd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  const void* const view = &address;
-  if (::connect(socket.get(), static_cast<const sockaddr*>(view), sizeof address) != 0) return {};
-  return socket;
-}
 
 }  // namespace
 
