@@ -13,6 +13,7 @@
 
 #include "sandbox/messages.h"
 #include "tests/hostile/devices/baseline.h"
+#include "tests/hostile/devices/channel_peers.h"
 #include "tests/hostile/devices/storm.h"
 #include "tests/sandbox/broker_rig.h"
 #include "tests/sandbox/guest_links.h"
@@ -27,8 +28,6 @@ using sandbox::InboundOptions;
 using sandbox::message::Type;
 using Bytes = std::vector<std::byte>;
 
-constexpr unsigned kService = 7000;    // far away: takes connections, keeps datagrams to itself
-constexpr unsigned kPublished = 8080;  // of the guest
 constexpr std::uint32_t kSlots = 48;
 
 void rest_judge(FakeJudge& judge) {
@@ -107,50 +106,6 @@ struct Said {
   std::string kind;
   Must must = Must::kPass;
   bool descriptor = false;
-};
-
-// The other ends: they take what comes and close at once, so that nothing of them adds up.
-class Peers {
- public:
-  Peers() {
-    for (const std::string_view address : {"198.51.100.1", "2001:db8:1::1"}) {
-      listeners_.push_back(serve_far(SOCK_STREAM, address, kService, 512));
-      datagrams_.push_back(serve_far(SOCK_DGRAM, address, kService));
-    }
-  }
-  void work() {
-    for (const base::Fd& listener : listeners_)
-      for (;;) {
-        const base::Fd taken{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
-        if (!taken) break;
-        const linger at_once{1, 0};
-        ::setsockopt(taken.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-      }
-    std::array<char, 64> drop{};
-    for (const base::Fd& socket : datagrams_)
-      while (::recv(socket.get(), drop.data(), drop.size(), MSG_DONTWAIT) >= 0) {
-      }
-  }
-  // Somebody knocks at the published port.
-  void knock(Dice& dice) {
-    const bool stream = dice.once_in(2);
-    const std::string_view address = dice.once_in(2) ? "192.0.2.1" : "2001:db8::1";
-    const net::SockAddr to = net::to_sockaddr(endpoint(address, kPublished));
-    base::Fd fd = World::get().far([&] {
-      return base::Fd{::socket(to.generic.sa_family,
-                               (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    });
-    if (::connect(fd.get(), &to.generic, to.length) == 0 && !stream)
-      static_cast<void>(!::send(fd.get(), "hello", 5, MSG_DONTWAIT));
-    const linger at_once{1, 0};
-    ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    callers_.push_back(std::move(fd));
-    if (callers_.size() > 8) callers_.erase(callers_.begin());
-  }
-  void leave() { callers_.clear(); }
-
- private:
-  std::vector<base::Fd> listeners_, datagrams_, callers_;
 };
 
 class Translator {
