@@ -2,13 +2,11 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -16,7 +14,6 @@
 #include <optional>
 #include <span>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include "core/base/fd.h"
@@ -26,6 +23,8 @@
 #include "sandbox/descriptors.h"
 #include "sandbox/stages.h"
 #include "sandbox/translator_lane.h"
+#include "sandbox/translator_lanes.h"
+#include "sandbox/translator_threads.h"
 
 namespace cordon::sandbox {
 namespace {
@@ -33,16 +32,6 @@ namespace {
 static_assert(plane::kCounters <= message::kCounterCount);
 static_assert(plane::Limits{}.flows + 64 <= 20'000,
               "one descriptor per flow must fit an ordinary hard limit");
-
-// SIGTERM from the launcher: an orderly end.
-class EndSource final : public plane::PollHandler {
- public:
-  void on_ready(std::uint32_t, base::Instant) override { asked_ = true; }
-  [[nodiscard]] bool asked() const { return asked_; }
-
- private:
-  bool asked_ = false;
-};
 
 // A worker's part of the guest's limits. The hash deals flows out unevenly and the broker counts them all, so
 // a table has room for twice the average.
@@ -54,57 +43,6 @@ plane::Limits share_of(plane::Limits limits, unsigned workers) {
   limits.stash_bytes /= workers;
   return limits;
 }
-
-// The threads of all lanes but the first. After the lockdown there is no futex: they wait in read() of an
-// eventfd, and none of them ever ends, because an ending thread calls what the filter forbids.
-class LaneThreads {
- public:
-  base::Result<void> open() {
-    begin_ = base::Fd{::eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE)};
-    locked_ = base::Fd{::eventfd(0, EFD_CLOEXEC)};
-    if (!begin_ || !locked_) return base::fail_errno("eventfd");
-    return {};
-  }
-  base::Result<void> start(std::span<const std::unique_ptr<Lane>> lanes,
-                           const std::function<base::Result<void>()>& lock_thread) {
-    for (const auto& lane : lanes) {
-      running_.fetch_add(1);
-      try {
-        std::thread{[this, &lane, &lock_thread] { live(*lane, lock_thread); }}.detach();
-      } catch (const std::system_error& error) {
-        return std::unexpected(base::Error{"start a thread", error.code().value(), "RLIMIT_NPROC?"});
-      }
-    }
-    for (std::uint64_t count = 0, seen = 0; seen < lanes.size(); seen += count)
-      if (::read(locked_.get(), &count, sizeof count) != sizeof count)
-        return base::fail_errno("read", "eventfd");
-    if (!all_locked_) return base::fail("seccomp", "a thread could not be locked");
-    return {};
-  }
-  void begin() {
-    const std::uint64_t all = running_;
-    static_cast<void>(!::write(begin_.get(), &all, sizeof all));
-  }
-  [[nodiscard]] bool running() const { return running_ != 0; }
-
- private:
-  void live(Lane& lane, const std::function<base::Result<void>()>& lock_thread) {
-    if (!lock_thread()) all_locked_ = false;
-    std::uint64_t one = 1;
-    static_cast<void>(!::write(locked_.get(), &one, sizeof one));
-    static_cast<void>(!::read(begin_.get(), &one, sizeof one));
-    while (lane.turn()) {
-    }
-    lane.finish();
-    running_.fetch_sub(1);
-    for (;;) static_cast<void>(!::read(begin_.get(), &one, sizeof one));
-  }
-
-  base::Fd begin_;
-  base::Fd locked_;
-  std::atomic<std::uint64_t> running_{0};
-  std::atomic<bool> all_locked_{true};
-};
 
 base::Result<base::SipKey> random_key() {
   base::SipKey key;
@@ -123,8 +61,7 @@ base::Result<base::Fd> open_end_signal() {
   return fd;
 }
 
-// Never returns to a destructor: giving memory back needs system calls the filter forbids, and the kernel is
-// quicker.
+// Returns only when something fails before the lockdown.
 base::Result<void> serve(const TranslatorConfig& config) {
   CORDON_TRY(begin_role(Role::kTranslator));
   const unsigned workers = count_workers();
@@ -186,20 +123,7 @@ base::Result<void> serve(const TranslatorConfig& config) {
     };
   }
   CORDON_TRY(lock_translator(lock));
-  if (workers > 1) threads.begin();
-  tell_ready();
-
-  while (first.turn() && !end.asked() && (!vhost || vhost->open())) {
-  }
-  first.finish();
-  // By the clock: a tap that is gone is an event at once, each time.
-  const base::Instant patience = base::monotonic_now() + std::chrono::milliseconds{50};
-  while (threads.running() && base::monotonic_now() < patience)
-    first.worker().run_once(std::chrono::milliseconds{1});
-  const std::string violation = vhost ? vhost->violation() : first.guest_link().violation();
-  if (!violation.empty())
-    std::fprintf(stderr, "cordon: translator: the guest's link: %s\n", violation.c_str());
-  ::_exit(violation.empty() ? 0 : kBrokenLink);
+  run_lanes({.first = first, .threads = threads, .end = end, .vhost = vhost ? &*vhost : nullptr});
 }
 
 }  // namespace
