@@ -77,9 +77,8 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
   broker.attend(*control);
   CORDON_TRY(broker.start());
 
-  const auto isolation = CORDON_TRY(sandbox::lock_broker({.max_fds = descriptors}));
-  if (options.isolation == Isolation::kStrict && !isolation.full())
-    return base::fail("isolation", isolation.summary() + " (--isolation strict)");
+  const auto isolation = CORDON_TRY(
+      sandbox::lock_broker({.max_fds = descriptors, .strict = options.isolation == Isolation::kStrict}));
   if (options.verbosity == Verbosity::kVerbose)
     std::fprintf(stderr, "cordon: %s\n", isolation.summary().c_str());
   source.set_isolation(isolation);
@@ -87,7 +86,7 @@ base::Result<sandbox::Broker::End> serve(const RunOptions& options, std::vector<
   if (options.verbosity == Verbosity::kVerbose)
     std::fprintf(stderr, "cordon: backstop: %s\n", std::string{to_string(judge.backstop())}.c_str());
 
-  const auto served = broker.run();
+  const auto served = broker.run(isolation.missing());
   judge.finish(base::monotonic_now());
   if (options.verbosity == Verbosity::kVerbose) print_counters(judge.counters());
   return served;

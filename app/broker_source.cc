@@ -159,8 +159,16 @@ Json BrokerSource::isolation_status() const {
                                        : "failed";
     layers.emplace_back(Json::Object{{"name", layer.name}, {"state", state}, {"detail", layer.detail}});
   }
-  return Json::Object{{"full", isolation_.full()},
+  bool full = isolation_.full();
+  Json::Array others;
+  for (const auto& other : broker_.isolation_of_others()) {
+    if (other.summary.empty()) continue;
+    full = full && other.full;
+    others.emplace_back(other.summary);
+  }
+  return Json::Object{{"full", full},
                       {"summary", isolation_.summary()},
+                      {"others", std::move(others)},
                       {"backstop", to_string(judge_.backstop())},
                       {"layers", std::move(layers)}};
 }

@@ -143,6 +143,8 @@ std::string status_text(const Json& status) {
   const Json& isolation = part(status, "isolation");
   lines.add("isolation", std::string{is_true(part(isolation, "full")) ? "full" : "PARTIAL"} + "; " +
                              isolation.text_at("summary"));
+  for (const Json& other : items(part(isolation, "others")))
+    if (other.text() != nullptr) lines.add("", *other.text());
   lines.add("backstop", isolation.text_at("backstop"));
   return lines.take();
 }

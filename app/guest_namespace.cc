@@ -89,7 +89,7 @@ std::string why_no_tun(int error) {
 
 base::Result<void> leave_for_own_namespaces() {
   if (::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) == 0) return {};
-  return base::fail("unshare:", why_no_namespaces(errno));
+  return base::fail("unshare:", why_no_namespaces(errno) + "; cordon vm needs none for its guest");
 }
 
 base::Result<void> write_identity_maps(pid_t child) {

@@ -30,6 +30,7 @@ constexpr std::string_view kReloadWord = "--reload";
 
 struct Words {
   bool reload = false;
+  bool strict = false;
   std::vector<std::string> for_reader;
   std::vector<std::string> files;
 };
@@ -42,6 +43,7 @@ Words parse_words(std::span<const std::string> arguments) {
       words.reload = true;
     else
       words.for_reader.push_back(arguments[i]);
+    words.strict = words.strict || arguments[i] == kStrictWord;
   }
   if (i < arguments.size())
     words.files.assign(arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
@@ -115,7 +117,8 @@ class Loader {
                                        .launcher = self_.get(),
                                        .input = load.source.fd.get(),
                                        .output = answer->get(),
-                                       .diagnostics = diagnostics_.get()});
+                                       .diagnostics = diagnostics_.get(),
+                                       .strict = words_.strict});
     if (!reader) {
       load.failure = "cannot be read in a process of its own: " + base::describe(reader.error());
       return;
@@ -243,7 +246,8 @@ int run_policy_reader(std::span<const std::string> arguments) {
                                                        .strict = given(kStrictWord),
                                                        .max_output = policy::kMaxEncodedBytes});
       !locked)
-    return report(role, locked.error());
+    // Strict: the broker has less to ask for, and says it.
+    return locked.error().op == sandbox::kStrictRefusal ? 1 : report(role, locked.error());
   policy::Source source;
   source.text.resize(policy::kMaxPolicyBytes + 1);  // one byte more: the parser says that it is too much
   std::size_t size = 0;

@@ -148,6 +148,8 @@ int run(const RunOptions& options, const std::vector<std::string>& arguments, Ru
     ready.tell();
     if (hooks.on_ready) hooks.on_ready();
   };
+  config.quiet = options.verbosity == Verbosity::kQuiet;
+  config.strict = options.isolation == Isolation::kStrict;
   config.capture = std::move(*capture);
   config.side_fd = hooks.log;
   config.on_side = std::move(hooks.on_log);

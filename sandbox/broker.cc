@@ -62,10 +62,10 @@ void Broker::ask_launcher(const control::FromBroker& message) {
   if (control_.send(message) != SendStatus::kSent) stop_ = true;
 }
 
-base::Result<Broker::End> Broker::run() {
+base::Result<Broker::End> Broker::run(std::uint32_t missing_layers) {
   while (!judge_.has_policy())
     if (!CORDON_TRY(turn(-1))) return rejected_ ? End::kNoPolicy : End::kStopped;
-  if (control_.send(control::Ready{}) != SendStatus::kSent) return End::kStopped;  // the launcher is gone
+  if (control_.send(control::Ready{missing_layers}) != SendStatus::kSent) return End::kStopped;
   while (CORDON_TRY(turn(-1))) {
   }
   const base::Instant now = base::monotonic_now();
@@ -162,6 +162,8 @@ void Broker::on_control(base::Instant now) {
       if (attendant_ != nullptr) attendant_->adopt(std::move(client->socket), now);
     } else if (auto* sink = std::get_if<control::NewAuditSink>(&*message))
       judge_.set_audit_sink(std::move(sink->fd));
+    else if (auto* other = std::get_if<control::RoleIsolation>(&*message))
+      isolation_of_.at(other->of_launcher ? 0 : 1) = std::move(*other);
     else
       stop_ = true;
   }

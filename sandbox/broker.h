@@ -104,7 +104,7 @@ class Broker {
   enum class End : std::uint8_t { kStopped, kNoPolicy };
   // Says Ready as soon as the judge has a policy, and serves until Stop or until the launcher is gone.
   // kNoPolicy: the first policy was rejected.
-  base::Result<End> run();
+  base::Result<End> run(std::uint32_t missing_layers = 0);
   // One turn of the loop; waits at most `wait_ms` (-1: until something happens). False: stop.
   base::Result<bool> turn(int wait_ms);
 
@@ -113,6 +113,8 @@ class Broker {
     return inbound_ ? inbound_->counters : InboundCounters{};
   }
   [[nodiscard]] std::size_t offers() const { return inbound_ ? inbound_->offers.size() : 0; }
+  // What the launcher said of itself and of the translator; an empty summary: nothing yet.
+  [[nodiscard]] std::span<const control::RoleIsolation> isolation_of_others() const { return isolation_of_; }
   [[nodiscard]] bool has_translator() const { return !lanes_.empty(); }
   [[nodiscard]] std::uint32_t flows() const { return table_.size(); }
   [[nodiscard]] std::size_t metered() const { return metered_; }
@@ -287,6 +289,7 @@ class Broker {
   void flush_answers(std::uint32_t lane);
 
   BrokerOptions options_;
+  std::array<control::RoleIsolation, 2> isolation_of_{};
   Judge& judge_;
   Attendant* attendant_ = nullptr;
   control::BrokerControl control_;

@@ -50,6 +50,13 @@ IsolationReport::State restrict_self(const LandlockRuleset& rules, long abi, std
 
 }  // namespace
 
+bool has_capability(unsigned capability) {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, 2> sets{};
+  return ::syscall(SYS_capget, &header, sets.data()) == 0 &&
+         (sets.at(capability / 32).effective & (1U << (capability % 32))) != 0;
+}
+
 base::Result<void> bound_capabilities() {
   if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
     return base::fail_errno("prctl", "clear the ambient capabilities");

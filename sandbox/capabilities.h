@@ -6,8 +6,10 @@
 
 namespace cordon::sandbox {
 
+[[nodiscard]] bool has_capability(unsigned capability);
 // Nothing can be gained any more: bounding and ambient sets empty, securebits locked so that uid 0 means
-// nothing. Comes before a change of uid, which with these bits leaves the current capabilities alone.
+// nothing. Comes before a change of uid, which with these bits leaves the current capabilities alone. EPERM:
+// CAP_SETPCAP is missing, which a process in a user namespace of its own has.
 [[nodiscard]] base::Result<void> bound_capabilities();
 // Nothing is left: the current sets empty.
 [[nodiscard]] base::Result<void> drop_capabilities();

@@ -17,6 +17,7 @@ enum class Type : std::uint16_t {
   kNewClient = 5,
   kNewAuditSink = 6,
   kNothingToLoad = 7,
+  kRoleIsolation = 8,
   kReady = 16,
   kRevokeBegin = 17,
   kRevokeEnd = 18,
@@ -42,6 +43,13 @@ struct Long {
   std::array<WireResolver, kMaxResolvers> resolvers{};
 };
 static_assert(std::has_unique_object_representations_v<Long>);
+// `value`: kOfLauncher, kFull. The text ends where its zeros begin.
+struct Words {
+  Short header;
+  std::array<char, kMaxSummary> text{};
+};
+constexpr std::uint32_t kOfLauncher = 1;
+constexpr std::uint32_t kFull = 2;
 
 template <class Message>
 base::Bytes bytes_of(const Message& message) {
@@ -53,24 +61,31 @@ Short make(Type type, std::uint32_t value = 0) {
 
 struct Message {
   Long body;
-  std::size_t size = 0;
+  Words words;  // of one type
   base::Fd fd;
 };
+
+std::size_t size_of(Type type) {
+  if (type == Type::kResolvers) return sizeof(Long);
+  return type == Type::kRoleIsolation ? sizeof(Words) : sizeof(Short);
+}
 
 // Both ends are trusted, so whatever is wrong here is a fault of ours: kViolation without detail.
 std::expected<Message, ReceiveStop> receive_message(int socket, AcceptFd accept) {
   Message message;
-  Packet packet = receive_packet(socket, base::as_writable_bytes(&message.body, sizeof message.body), accept);
+  Packet packet =
+      receive_packet(socket, base::as_writable_bytes(&message.words, sizeof message.words), accept);
   switch (packet.status) {
     case PacketStatus::kEmpty: return std::unexpected(ReceiveStop::kEmpty);
     case PacketStatus::kClosed: return std::unexpected(ReceiveStop::kClosed);
     case PacketStatus::kBadFds: return std::unexpected(ReceiveStop::kViolation);
     case PacketStatus::kReceived: break;
   }
-  const bool is_long = message.body.header.type == static_cast<std::uint16_t>(Type::kResolvers);
-  if (packet.size != (is_long ? sizeof(Long) : sizeof(Short)) || message.body.header.version != kVersion)
+  static_assert(sizeof(Words) >= sizeof(Long));
+  const Short& header = message.words.header;
+  if (packet.size != size_of(static_cast<Type>(header.type)) || header.version != kVersion)
     return std::unexpected(ReceiveStop::kViolation);
-  message.size = packet.size;
+  std::memcpy(static_cast<void*>(&message.body), &message.words, std::min(packet.size, sizeof message.body));
   message.fd = std::move(packet.fd);
   return message;
 }
@@ -116,13 +131,19 @@ std::expected<FromLauncher, ReceiveStop> BrokerControl::receive() {
   }
   if (type == Type::kResolvers) return load_resolvers(message.body);
   if (type == Type::kNothingToLoad) return NothingToLoad{};
+  if (type == Type::kRoleIsolation) {
+    const auto& text = message.words.text;
+    return RoleIsolation{.of_launcher = (message.body.header.value & kOfLauncher) != 0,
+                         .full = (message.body.header.value & kFull) != 0,
+                         .summary = {text.data(), ::strnlen(text.data(), text.size())}};
+  }
   if (type == Type::kStop) return Stop{};
   return std::unexpected(ReceiveStop::kViolation);
 }
 
 SendStatus BrokerControl::send(const FromBroker& message) {
   Short wire;
-  if (std::holds_alternative<Ready>(message)) wire = make(Type::kReady);
+  if (const auto* ready = std::get_if<Ready>(&message)) wire = make(Type::kReady, ready->missing);
   if (const auto* begin = std::get_if<RevokeBegin>(&message)) wire = make(Type::kRevokeBegin, begin->serial);
   if (const auto* end = std::get_if<RevokeEnd>(&message)) wire = make(Type::kRevokeEnd, end->serial);
   if (const auto* kill = std::get_if<KillTranslator>(&message))
@@ -136,7 +157,7 @@ std::expected<FromBroker, ReceiveStop> LauncherControl::receive() {
   const auto message = CORDON_TRY(receive_message(fd_.get(), AcceptFd::kNone));
   const std::uint32_t value = message.body.header.value;
   const auto type = static_cast<Type>(message.body.header.type);
-  if (type == Type::kReady) return Ready{};
+  if (type == Type::kReady) return Ready{value};
   if (type == Type::kRevokeBegin) return RevokeBegin{value};
   if (type == Type::kRevokeEnd) return RevokeEnd{value};
   if (type == Type::kKillTranslator && value <= static_cast<std::uint32_t>(Violation::kOffer))
@@ -183,6 +204,14 @@ SendStatus LauncherControl::send_new_client(int socket) {
 SendStatus LauncherControl::send_new_audit_sink(int fd) {
   const Short wire = make(Type::kNewAuditSink);
   return send_packet_with_fd(fd_.get(), bytes_of(wire), fd);
+}
+
+SendStatus LauncherControl::send_isolation(const RoleIsolation& isolation) {
+  Words wire;
+  wire.header =
+      make(Type::kRoleIsolation, (isolation.of_launcher ? kOfLauncher : 0) | (isolation.full ? kFull : 0));
+  isolation.summary.copy(wire.text.data(), wire.text.size());
+  return send_packet(fd_.get(), bytes_of(wire));
 }
 
 SendStatus LauncherControl::send_stop() {

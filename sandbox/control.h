@@ -5,7 +5,7 @@
 // start before NewTranslator and whenever resolv.conf changes; NewPolicy with the parsed files (a memfd that
 // the policy-reader processes filled) at start and for each reload, or NothingToLoad; NewClient with a
 // connection of the control socket, whose peer the launcher has looked at; NewAuditSink when the log was
-// rotated; Stop. broker
+// rotated; RoleIsolation when the launcher or a translator was locked; Stop. broker
 // -> launcher: Ready once a policy is in force and the host state is loaded; ReloadPolicy and ReopenAudit
 // when a control client asked for it or the sink is lost; RevokeBegin/RevokeEnd around every operation on a
 // socket that is shared with the translator and could block (the launcher kills the translator when the End
@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -60,12 +61,21 @@ struct NewClient {
 struct NewAuditSink {
   base::Fd fd;
 };
+// What confines the launcher or the translator now, for `cordon ctl status`.
+struct RoleIsolation {
+  bool of_launcher = false;  // else of the translator
+  bool full = false;
+  std::string summary;  // IsolationReport::summary(), cut at kMaxSummary
+};
+inline constexpr std::size_t kMaxSummary = 1008;
 struct Stop {};
-using FromLauncher =
-    std::variant<NewTranslator, Resolvers, NewPolicy, NothingToLoad, NewClient, NewAuditSink, Stop>;
+using FromLauncher = std::variant<NewTranslator, Resolvers, NewPolicy, NothingToLoad, NewClient, NewAuditSink,
+                                  RoleIsolation, Stop>;
 
 // broker -> launcher
-struct Ready {};
+struct Ready {
+  std::uint32_t missing = 0;  // layers that the broker has to do without (kOptionalLayers)
+};
 struct RevokeBegin {
   std::uint32_t serial = 0;
 };
@@ -102,6 +112,7 @@ class LauncherControl {
   [[nodiscard]] SendStatus send_nothing_to_load();
   [[nodiscard]] SendStatus send_new_client(int socket);
   [[nodiscard]] SendStatus send_new_audit_sink(int fd);
+  [[nodiscard]] SendStatus send_isolation(const RoleIsolation& isolation);
   [[nodiscard]] SendStatus send_stop();
   [[nodiscard]] int poll_fd() const { return fd_.get(); }
 

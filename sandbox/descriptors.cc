@@ -54,6 +54,11 @@ base::Result<void> close_from(int first, Rest rest) {
   return {};
 }
 
+void tell_isolation(const std::string& line) {
+  const std::string text = line + "\n";
+  static_cast<void>(!::write(STDOUT_FILENO, text.data(), text.size()));
+}
+
 void tell_ready() { static_cast<void>(!::write(STDOUT_FILENO, "1", 1)); }
 
 bool is_interface_gone(int tap) {

@@ -2,8 +2,10 @@
 // begin. The translator's 4 is a queue of the tap or a virtual machine's connection. From 6 on, of a
 // translator: the first worker's bulk queue, then channel, tap and bulk queue of each further worker; of a
 // broker: the listening sockets that the launcher had to open for it. A translator's standard output is a
-// pipe on which it says once that its loop begins.
+// pipe on which it says once what confines it, and then that its loop begins.
 #pragma once
+
+#include <string>
 
 #include "core/base/error.h"
 
@@ -31,6 +33,9 @@ struct WorkerFds {
 // Marks or closes everything from `first` on.
 enum class Rest { kClose, kCloseOnExec };
 [[nodiscard]] base::Result<void> close_from(int first, Rest rest);
+// In the translator, before the filter: one line for the launcher, which reads it as "full ..." or "part
+// ...".
+void tell_isolation(const std::string& line);
 // In the translator, as the last thing before its loop: frames that come now are carried.
 void tell_ready();
 // An interface whose queue this is has been removed, by whomever; a descriptor of another kind never is.

@@ -108,7 +108,9 @@ struct LauncherConfig {
   std::optional<VmPort> vm;
   std::string resolv_conf = "/etc/resolv.conf";
   bool verbose = false;
-  base::Fd capture;  // a file that translators write the guest's frames to; invalid: none
+  bool quiet = false;   // no warning about missing isolation
+  bool strict = false;  // an error instead
+  base::Fd capture;     // a file that translators write the guest's frames to; invalid: none
   // Something else to wait for: called while it is readable; it must not block. -1: nothing.
   int side_fd = -1;
   std::function<void()> on_side;

@@ -4,6 +4,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/base/error.h"
 #include "sandbox/stages.h"
@@ -15,6 +18,26 @@ namespace cordon::sandbox {
 // because it works in the host's network and is told apart by the launcher's signals only. The mount
 // namespace comes with the empty root.
 [[nodiscard]] std::uint64_t namespace_flags(Role role);
+
+// What this process can give a role of that. Something refuses the rest: a container's seccomp profile, a
+// limit, a security module.
+struct NamespaceGrant {
+  struct Refusal {
+    std::string_view name;  // the layer's, as in IsolationReport
+    int error = 0;
+  };
+  std::uint64_t flags = 0;
+  std::vector<Refusal> refused;
+};
+// Tries each by a child that ends at once. Without a user namespace the others need CAP_SYS_ADMIN.
+enum class UserNamespace : std::uint8_t { kWanted, kRefused };
+[[nodiscard]] NamespaceGrant find_namespaces(Role role, UserNamespace user = UserNamespace::kWanted,
+                                             int user_error = 0);
+[[nodiscard]] bool is_namespace_refusal(int error);
+// A role learns what it has not by one variable of its environment: "user-ns:1,net-ns:1".
+inline constexpr std::string_view kRefusedVariable = "CORDON_REFUSED_NAMESPACES=";
+[[nodiscard]] std::string to_text(const std::vector<NamespaceGrant::Refusal>& refused);
+[[nodiscard]] std::vector<NamespaceGrant::Refusal> refused_namespaces();
 
 // Who a role is on the host. Started by root, roles become `nobody` where the host lets them.
 struct Identity {
@@ -32,11 +55,12 @@ inline constexpr uid_t kNobody = 65534;
 
 // What a refused clone or unshare means on this host and which setting to change.
 [[nodiscard]] base::Error explain_refusal(int error);
+[[nodiscard]] base::Error strict_refusal(const std::vector<NamespaceGrant::Refusal>& refused);
 
-// Leaves for a mount namespace of its own, where an empty, read-only tmpfs becomes the root; nothing of the
-// old tree stays reachable by path.
+[[nodiscard]] base::Result<void> enter_mount_namespace();
+// In it: an empty, read-only tmpfs becomes the root; nothing of the old tree stays reachable by path.
 [[nodiscard]] base::Result<void> enter_empty_root();
-// Leaves inside id 0 for id 1 if the map has one. True: done.
-[[nodiscard]] base::Result<bool> lower_identity();
+// Leaves inside id 0 for `id` if that is mapped: 1 in a user namespace of ours, kNobody without. True: done.
+[[nodiscard]] base::Result<bool> lower_identity(uid_t id);
 
 }  // namespace cordon::sandbox

@@ -16,14 +16,15 @@
 
 #include "sandbox/control.h"
 #include "sandbox/descriptors.h"
-#include "sandbox/namespaces.h"
 
 namespace cordon::sandbox {
 namespace {
 
 // Only what a sanitizer's runtime reads is kept of the environment, and that only in its own builds.
-std::vector<char*> environment_for_role() {
+// `refused` tells the role what it has to do without.
+std::vector<char*> environment_for_role(std::string& refused) {
   std::vector<char*> kept;
+  if (refused.size() > kRefusedVariable.size()) kept.push_back(refused.data());
 #ifdef CORDON_SANITIZED
   for (const char* const name : {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "LSAN_OPTIONS="})
     for (char** entry = environ; *entry != nullptr; ++entry)
@@ -45,7 +46,7 @@ struct ChildPlan {
   char* const* argv;
   char* const* envp;
   int go;
-  int null;
+  bool own_user_namespace;
 };
 
 [[noreturn]] void child_fail(const char* step) {
@@ -96,7 +97,7 @@ void place_descriptors(const ChildPlan& plan) {
 }
 
 [[noreturn]] void run_child(const ChildPlan& plan) {
-  if (plan.request.role != Role::kPolicyLoader) {
+  if (plan.own_user_namespace) {
     char byte = 0;
     if (::read(plan.go, &byte, 1) != 1) ::_exit(1);  // the id maps are written, or the launcher gave up
     // Inside id 0, so that the capabilities needed for the empty root survive exec. Raw: glibc would signal
@@ -121,9 +122,13 @@ base::Result<void> release_child(pid_t pid, const SpawnRequest& request, int go)
   return {};
 }
 
-}  // namespace
+// clone(), not clone3(): a filter can see its flags, so containers allow it to those who ask for no
+// namespace.
+long clone_with(std::uint64_t flags, int& pidfd) {
+  return ::syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, 0, &pidfd, 0, 0);
+}
 
-base::Result<Process> spawn_role(const SpawnRequest& request) {
+base::Result<Process> spawn_with(const SpawnRequest& request, const NamespaceGrant& grant) {
   std::array<int, 2> pipe_fds{};
   if (::pipe2(pipe_fds.data(), O_CLOEXEC) != 0) return base::fail_errno("pipe");
   const base::Fd wait_end{pipe_fds[0]};
@@ -136,29 +141,45 @@ base::Result<Process> spawn_role(const SpawnRequest& request) {
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const auto envp = environment_for_role();
+  std::string refused = std::string{kRefusedVariable} + to_text(grant.refused);
+  const auto envp = environment_for_role(refused);
   auto moves = plan_moves(request, null.get());
-  const ChildPlan plan{request, moves, argv.data(), envp.data(), wait_end.get(), null.get()};
+  const bool own_user = (grant.flags & CLONE_NEWUSER) != 0;
+  const ChildPlan plan{request, moves, argv.data(), envp.data(), wait_end.get(), own_user};
 
   int pidfd = -1;
-  clone_args arguments{};
-  arguments.flags = namespace_flags(request.role) | CLONE_PIDFD;
-  arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
-  arguments.exit_signal = SIGCHLD;
-  const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (pid < 0) return std::unexpected(explain_refusal(errno));
+  const long pid = clone_with(grant.flags, pidfd);
+  if (pid < 0) return base::fail_errno("clone", "process " + std::string{to_string(request.role)});
   if (pid == 0) {
     ::close(pipe_fds[1]);
     run_child(plan);
   }
-  Process process{static_cast<pid_t>(pid), base::Fd{pidfd}};
-  if (request.role == Role::kPolicyLoader) return process;
+  Process process{static_cast<pid_t>(pid), base::Fd{pidfd}, grant.refused};
+  if (!own_user) return process;
   if (auto released = release_child(process.pid, request, go_end.get()); !released) {
     go_end.reset();  // the child ends by itself
     ::waitpid(process.pid, nullptr, 0);
     return std::unexpected(std::move(released).error());
   }
   return process;
+}
+
+}  // namespace
+
+base::Result<Process> spawn_role(const SpawnRequest& request) {
+  NamespaceGrant grant{.flags = namespace_flags(request.role), .refused = {}};
+  auto process = spawn_with(request, grant);
+  if (process || request.role == Role::kPolicyLoader) return process;
+  const base::Error error = process.error();
+  if (!is_namespace_refusal(error.sys_errno)) return std::unexpected(explain_refusal(error.sys_errno));
+  // A namespace of users without users in it (its map could not be written) is none.
+  const bool unmapped = error.op != "clone";
+  grant = find_namespaces(request.role, unmapped ? UserNamespace::kRefused : UserNamespace::kWanted,
+                          unmapped ? error.sys_errno : 0);
+  if (request.strict) return std::unexpected(strict_refusal(grant.refused));
+  auto reduced = spawn_with(request, grant);
+  if (!reduced) return std::unexpected(std::move(reduced).error());
+  return reduced;
 }
 
 int reap(Process& process) {

@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/base/fd.h"
 #include "sandbox/descriptors.h"
+#include "sandbox/namespaces.h"
 #include "sandbox/stages.h"
 
 namespace cordon::sandbox {
@@ -17,6 +18,7 @@ namespace cordon::sandbox {
 struct Process {
   pid_t pid = -1;
   base::Fd pidfd;
+  std::vector<NamespaceGrant::Refusal> refused;  // what it has to do without
   [[nodiscard]] bool running() const { return pid > 0; }
 };
 
@@ -33,8 +35,10 @@ struct SpawnRequest {
   int input = -1;                       // becomes stdin; -1: /dev/null
   int output = -1;                      // becomes stdout; -1: /dev/null
   int diagnostics = -1;  // becomes stderr; never the terminal itself for the translator: it could read keys
+  bool strict = false;   // an error when a namespace is refused
 };
 
+// With fewer namespaces where some are refused, unless the request is strict.
 [[nodiscard]] base::Result<Process> spawn_role(const SpawnRequest& request);
 
 // waitid on a process that has ended; the wait status as of waitpid, which it also reaps. -1: still running.

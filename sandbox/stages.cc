@@ -1,6 +1,7 @@
 #include "sandbox/stages.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -12,6 +13,7 @@
 #include <array>
 #include <climits>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 
 #include "core/base/fd.h"
@@ -51,14 +53,20 @@ base::Result<void> not_dumpable() {
   return set_limit(RLIMIT_CORE, "RLIMIT_CORE");
 }
 
-void add_namespaces(IsolationReport& report) {
-  // The launcher's clone gives all of them or fails, and being its child is checked at begin.
-  for (const std::string_view name : {"user-ns", "mnt-ns", "ipc-ns", "uts-ns"})
-    report.layers.push_back({name});
-  if (is_secluded(report.role)) {
-    report.layers.push_back({"net-ns"});
-    report.layers.push_back({"pid-ns", ::getpid() == 1 ? State::kActive : State::kFailed});
-  }
+// The launcher's clone gave what it did not say it has not, and being its child is checked at begin.
+void add_namespaces(IsolationReport& report, const std::vector<NamespaceGrant::Refusal>& refused) {
+  const auto add = [&](std::string_view name) {
+    const auto no = std::ranges::find(refused, name, &NamespaceGrant::Refusal::name);
+    if (no == refused.end())
+      report.layers.push_back({name});
+    else
+      report.layers.push_back({name, State::kFailed, ::strerrordesc_np(no->error)});
+  };
+  for (const std::string_view name : {"user-ns", "ipc-ns", "uts-ns"}) add(name);
+  if (!is_secluded(report.role)) return;
+  for (const std::string_view name : {"net-ns", "pid-ns"}) add(name);
+  auto& pid_layer = report.layers.back();
+  if (pid_layer.state == State::kActive && ::getpid() != 1) pid_layer.state = State::kFailed;
 }
 
 // The host's uid behind inside ids 0 and 1, as text ("?": not mapped).
@@ -73,13 +81,52 @@ std::array<std::string, 2> host_uids() {
   return ids;
 }
 
-base::Result<void> shed_privileges(IsolationReport& report) {
-  const auto ids = host_uids();  // readable only while there is a /proc
-  CORDON_TRY(enter_empty_root());
-  report.layers.push_back({"empty-root"});
-  CORDON_TRY(bound_capabilities());
-  const bool lowered = CORDON_TRY(lower_identity());
-  report.layers.push_back({"uid", State::kActive, lowered ? ids[1] : ids[0]});
+void add_outcome(IsolationReport& report, std::string_view name, const base::Result<void>& outcome) {
+  if (outcome)
+    report.layers.push_back({name});
+  else
+    report.layers.push_back({name, State::kFailed, base::describe(outcome.error())});
+}
+
+void leave_file_system(IsolationReport& report) {
+  const auto own = enter_mount_namespace();
+  add_outcome(report, "mnt-ns", own);
+  add_outcome(report, "empty-root",
+              own ? enter_empty_root() : base::Result<void>{base::fail({}, "no mnt-ns")});
+  static_cast<void>(!::chdir("/"));
+}
+
+// Without a user namespace: root becomes nobody where it may, and where the launcher can still end it.
+bool may_become_nobody() {
+  return ::geteuid() == 0 && has_capability(CAP_SETUID) && has_capability(CAP_SETGID) &&
+         has_capability(CAP_KILL);
+}
+
+base::Result<void> shed_identity(IsolationReport& report, bool own_user_namespace) {
+  if (own_user_namespace) {
+    const auto ids = host_uids();  // readable only while there is a /proc
+    leave_file_system(report);
+    CORDON_TRY(bound_capabilities());
+    const bool lowered = CORDON_TRY(lower_identity(1));
+    report.layers.push_back({"uid", State::kActive, lowered ? ids[1] : ids[0]});
+    return {};
+  }
+  const bool lower = may_become_nobody();
+  leave_file_system(report);
+  if (const auto bound = bound_capabilities(); !bound) {
+    // What is not permitted cannot be raised without a new program, and there is none (no_new_privs, filter).
+    if (bound.error().sys_errno != EPERM) return bound;
+    add_outcome(report, "bounding-set", bound);
+  }
+  const bool lowered = lower && CORDON_TRY(lower_identity(kNobody));
+  const auto uid = ::geteuid();
+  report.layers.push_back({"uid", uid == 0 ? State::kFailed : State::kActive,
+                           std::to_string(uid) + (uid == 0 && !lowered ? ", may not become nobody" : "")});
+  return {};
+}
+
+base::Result<void> shed_privileges(IsolationReport& report, bool own_user_namespace) {
+  CORDON_TRY(shed_identity(report, own_user_namespace));
   CORDON_TRY(drop_capabilities());
   report.layers.push_back({"no-capabilities"});
   CORDON_TRY(set_no_new_privs());
@@ -98,10 +145,12 @@ base::Result<void> limit_reader() {
 
 base::Result<IsolationReport> lock(Role role, std::span<const Table> profile, const LockOptions& options) {
   IsolationReport report{.role = role, .layers = {}};
-  add_namespaces(report);
+  const auto refused = refused_namespaces();
+  add_namespaces(report, refused);
   // Compiled first: libseccomp needs a memfd, and memory.
   const Bpf filter = CORDON_TRY(compile_filter(profile, ::getpid()));
-  CORDON_TRY(shed_privileges(report));
+  CORDON_TRY(shed_privileges(
+      report, std::ranges::find(refused, "user-ns", &NamespaceGrant::Refusal::name) == refused.end()));
   CORDON_TRY(not_dumpable());
   report.layers.push_back({"not-dumpable"});
   report.layers.push_back({"mdwe", refuse_new_code()});
@@ -122,9 +171,12 @@ base::Result<IsolationReport> lock(Role role, std::span<const Table> profile, co
   report.layers.push_back({"dies-with-launcher"});
   const bool weakened = !sanitizer_table().rows.empty();
   report.layers.push_back({"seccomp", State::kActive, weakened ? "widened for a sanitizer build" : ""});
+  if (role == Role::kTranslator) tell_isolation((report.full() ? "full " : "part ") + report.summary());
   // Before the filter: it leaves the translator no way to grow its heap.
   if (options.print_report) std::fprintf(stderr, "cordon: %s\n", report.summary().c_str());
-  if (options.strict && !report.full()) return base::fail("isolation", "not complete: " + report.summary());
+  if (options.strict && !report.full())
+    return base::fail(kStrictRefusal,
+                      "no " + layer_names(report.missing()) + " (--verbose without it says why)");
   CORDON_TRY(install_filter(filter));
   return report;
 }
@@ -145,6 +197,25 @@ bool IsolationReport::full() const {
   for (const auto& layer : layers)
     if (layer.state == State::kFailed) return false;
   return true;
+}
+
+std::uint32_t layer_bit(std::string_view name) {
+  const auto at = std::ranges::find(kOptionalLayers, name);
+  return at == kOptionalLayers.end() ? 0 : 1U << static_cast<unsigned>(at - kOptionalLayers.begin());
+}
+
+std::string layer_names(std::uint32_t bits) {
+  std::string names;
+  for (const auto name : kOptionalLayers)
+    if ((bits & layer_bit(name)) != 0) names += (names.empty() ? "" : ", ") + std::string{name};
+  return names;
+}
+
+std::uint32_t IsolationReport::missing() const {
+  std::uint32_t bits = 0;
+  for (const auto& layer : layers)
+    if (layer.state == State::kFailed) bits |= layer_bit(layer.name);
+  return bits;
 }
 
 std::string IsolationReport::summary() const {

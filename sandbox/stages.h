@@ -18,9 +18,15 @@
 //   filter         lock   the role's seccomp profile, last, for every thread       allocate or open
 //   serve          role   its loop                                                 -
 //
+// Where namespaces or mounts are refused (a container), a role does without: each missing layer is a failed
+// one in its report, and the launcher says so in one line. What then holds it: its filter, Landlock (no rule:
+// no file, whether or not the root is empty), its limits and, started as root, the lesser uid.
+//
 // Everything that is really active is in the IsolationReport.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -54,9 +60,22 @@ struct IsolationReport {
   Role role = Role::kTranslator;
   std::vector<Layer> layers;
   [[nodiscard]] bool full() const;
+  // The failed ones, a bit for each place in kOptionalLayers.
+  [[nodiscard]] std::uint32_t missing() const;
   // One line: "translator: user-ns net-ns ... ; unavailable: landlock (not in this kernel)".
   [[nodiscard]] std::string summary() const;
 };
+
+// What a role can do without where its surroundings refuse it; the rest is there or the role does not start.
+inline constexpr std::array<std::string_view, 11> kOptionalLayers{
+    "user-ns",    "net-ns", "pid-ns",       "ipc-ns", "uts-ns",  "mnt-ns",
+    "empty-root", "uid",    "bounding-set", "mdwe",   "landlock"};
+[[nodiscard]] std::uint32_t layer_bit(std::string_view name);
+// "user-ns, net-ns"
+[[nodiscard]] std::string layer_names(std::uint32_t bits);
+
+// Error::op when `strict` is why a process does not start.
+inline constexpr std::string_view kStrictRefusal = "--isolation strict:";
 
 struct LockOptions {
   unsigned max_fds = 1024;    // RLIMIT_NOFILE from here on, bounded by the hard limit

@@ -16,6 +16,8 @@ constexpr base::Duration kLookAgain = std::chrono::milliseconds{20};
 constexpr base::Duration kBusyLimit = std::chrono::seconds{1};
 constexpr int kVisitsPerWake = 64;
 constexpr int kClientsPerWake = 8;
+constexpr std::size_t kMostWords = 4096;
+constexpr std::string_view kFullWord = "full ";  // or "part "
 
 }  // namespace
 
@@ -160,7 +162,8 @@ base::Result<void> Supervisor::read_control() {
       if (message.error() != ReceiveStop::kEmpty) control_.reset();
       return {};
     }
-    if (std::holds_alternative<control::Ready>(*message)) {
+    if (const auto* ready = std::get_if<control::Ready>(&*message)) {
+      missing_layers_ |= ready->missing;
       if (!std::exchange(broker_ready_, true)) trace("broker ready");
       CORDON_TRY(go_when_ready());
     }
@@ -178,12 +181,22 @@ base::Result<void> Supervisor::read_control() {
   return {};
 }
 
+// Until it is ready it has seen nothing of the guest's.
 base::Result<void> Supervisor::read_translator_ready() {
-  char byte = 0;
-  const ssize_t got = ::read(translator_output_.get(), &byte, 1);
+  std::array<char, control::kMaxSummary> bytes{};
+  const ssize_t got = ::read(translator_output_.get(), bytes.data(), bytes.size());
   if (got < 0) return {};
+  if (got > 0) translator_words_.append(bytes.data(), static_cast<std::size_t>(got));
+  const auto end = translator_words_.rfind('\n');
+  const bool says_ready = end + 1 < translator_words_.size();
+  if (got > 0 && !says_ready && translator_words_.size() < kMostWords) return {};
   translator_output_.reset();
-  if (got == 0 || translator_ready_) return {};
+  const std::string line = std::exchange(translator_words_, {}).substr(0, end == std::string::npos ? 0 : end);
+  if (control_ && line.size() > kFullWord.size())
+    static_cast<void>(control_->send_isolation({.of_launcher = false,
+                                                .full = line.starts_with(kFullWord),
+                                                .summary = line.substr(kFullWord.size())}));
+  if (!says_ready || translator_ready_) return {};
   translator_ready_ = true;
   trace("translator ready");
   return go_when_ready();
@@ -192,6 +205,7 @@ base::Result<void> Supervisor::read_translator_ready() {
 base::Result<void> Supervisor::go_when_ready() {
   if (ready_ || !broker_ready_ || (!translator_ready_ && !config_.vm)) return {};
   ready_ = true;
+  warn_of_missing_layers();
   CORDON_TRY(guest_.go());
   open_control();
   open_vm();

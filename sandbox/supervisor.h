@@ -57,6 +57,11 @@ class Supervisor {
   // The broker's own exit status, if it has ended (waits only for one that is closing its control socket).
   std::optional<int> broker_refusal();
   void trace(const char* what) const;
+  // Spawns; remembers what namespaces it had to do without.
+  base::Result<Process> spawn(SpawnRequest request);
+  void note_refused(const std::vector<NamespaceGrant::Refusal>& refused);
+  base::Result<void> look_ahead();
+  void warn_of_missing_layers();
 
   // Loop.
   void watch(int fd);
@@ -66,7 +71,7 @@ class Supervisor {
   base::Result<void> read_signals();
   void forward(const signalfd_siginfo& info);
   base::Result<void> read_control();
-  // One byte of the translator's, once.
+  // What confines the translator, and one byte when it is ready.
   base::Result<void> read_translator_ready();
   base::Result<void> go_when_ready();
   void send_resolvers();
@@ -159,7 +164,10 @@ class Supervisor {
   std::deque<base::Instant> restarts_;
   base::Instant begun_;
   base::Fd translator_output_;
+  std::string translator_words_;
   std::optional<FailedStart> failed_start_;
+  std::uint32_t missing_layers_ = 0;  // of any role, known so far
+  int refusal_ = 0;                   // the errno of the first refused namespace
   bool has_command_ = false;
   bool broker_ready_ = false;
   bool translator_ready_ = false;

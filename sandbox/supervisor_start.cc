@@ -16,6 +16,7 @@ namespace cordon::sandbox {
 
 base::Result<int> Supervisor::run() {
   CORDON_TRY(prepare());
+  CORDON_TRY(look_ahead());
   CORDON_TRY(start_broker());
   load_policy(control::LoadCause::kStart);  // while the guest is set up
   if (auto started = start_guest(); !started) {
@@ -71,14 +72,14 @@ base::Result<void> Supervisor::start_broker() {
     arguments.insert(arguments.begin(), std::string{kAwaitsPolicy});
   std::vector<int> listeners;
   for (const base::Fd& listener : config_.listeners) listeners.push_back(listener.get());
-  broker_ = CORDON_TRY(spawn_role({.role = Role::kBroker,
-                                   .executable = executable_.get(),
-                                   .arguments = std::move(arguments),
-                                   .control = pair.second.get(),
-                                   .second = config_.audit ? config_.audit.get() : null.get(),
-                                   .listeners = std::move(listeners),
-                                   .launcher = self_.get(),
-                                   .diagnostics = STDERR_FILENO}));
+  broker_ = CORDON_TRY(spawn({.role = Role::kBroker,
+                              .executable = executable_.get(),
+                              .arguments = std::move(arguments),
+                              .control = pair.second.get(),
+                              .second = config_.audit ? config_.audit.get() : null.get(),
+                              .listeners = std::move(listeners),
+                              .launcher = self_.get(),
+                              .diagnostics = STDERR_FILENO}));
   config_.listeners.clear();  // the ports end with the broker
   control_.emplace(std::move(pair.first));
   watch(control_->poll_fd());
@@ -113,20 +114,21 @@ base::Result<void> Supervisor::start_translator() {
   watch(diagnostics_.poll_fd());
   std::array<int, 2> output{};
   if (::pipe2(output.data(), O_CLOEXEC | O_NONBLOCK) != 0) return base::fail_errno("pipe");
+  translator_words_.clear();
   translator_output_ = base::Fd{output[0]};
   const base::Fd output_end{output[1]};
   watch(translator_output_.get());
-  translator_ = CORDON_TRY(spawn_role({.role = Role::kTranslator,
-                                       .executable = executable_.get(),
-                                       .arguments = config_.arguments,
-                                       .control = workers.front().channel,
-                                       .second = workers.front().tap,
-                                       .third = workers.front().bulk,
-                                       .more_workers = {workers.begin() + 1, workers.end()},
-                                       .launcher = self_.get(),
-                                       .input = config_.capture.get(),
-                                       .output = output_end.get(),
-                                       .diagnostics = diagnostics.get()}));
+  translator_ = CORDON_TRY(spawn({.role = Role::kTranslator,
+                                  .executable = executable_.get(),
+                                  .arguments = config_.arguments,
+                                  .control = workers.front().channel,
+                                  .second = workers.front().tap,
+                                  .third = workers.front().bulk,
+                                  .more_workers = {workers.begin() + 1, workers.end()},
+                                  .launcher = self_.get(),
+                                  .input = config_.capture.get(),
+                                  .output = output_end.get(),
+                                  .diagnostics = diagnostics.get()}));
   for (std::uint32_t worker = 0; worker < channels.size(); ++worker)
     if (control_->send_new_translator(channels[worker].broker.get(), worker) != SendStatus::kSent)
       return base::fail("translator", "the broker does not take its channel");
@@ -142,6 +144,41 @@ std::optional<int> Supervisor::broker_refusal() {
   pollfd end{broker_.pidfd.get(), POLLIN, 0};
   if (::poll(&end, 1, closed ? 200 : 0) == 1) reap_children();
   return result_;
+}
+
+base::Result<Process> Supervisor::spawn(SpawnRequest request) {
+  request.strict = config_.strict;
+  auto process = CORDON_TRY(spawn_role(request));
+  note_refused(process.refused);
+  return process;
+}
+
+void Supervisor::note_refused(const std::vector<NamespaceGrant::Refusal>& refused) {
+  for (const auto& one : refused) {
+    missing_layers_ |= layer_bit(one.name);
+    if (refusal_ == 0) refusal_ = one.error;
+  }
+}
+
+// A virtual machine's translator is started when it connects; whether it can be had is said, or refused, now.
+base::Result<void> Supervisor::look_ahead() {
+  if (!config_.vm) return {};
+  const auto grant = find_namespaces(Role::kTranslator);
+  note_refused(grant.refused);
+
+  if (!config_.strict || grant.refused.empty()) return {};
+  return std::unexpected(strict_refusal(grant.refused));
+}
+
+void Supervisor::warn_of_missing_layers() {
+  if (missing_layers_ == 0 || config_.quiet) return;
+  say("warning: reduced isolation, without " + layer_names(missing_layers_) +
+      ": less holds the process that reads the guest's frames, should it be taken over (its system call "
+      "filter, "
+      "Landlock and limits do); " +
+      (refusal_ != 0 ? explain_refusal(refusal_).context
+                     : "a security module or a container forbids mounts") +
+      "; --isolation strict refuses to start so");
 }
 
 void Supervisor::trace(const char* what) const {

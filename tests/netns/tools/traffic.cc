@@ -18,9 +18,9 @@ void print_usage() {
       "       traffic stamper PORT              keeps a book of what arrives when; prints \"ready\"\n"
       "       traffic [--bind ADDRESS] [--timeout MS] COMMAND ...\n",
       stderr);
-  for (const auto list :
-       {tcp_commands(), udp_commands(), path_commands(), refusal_commands(), bench_commands(),
-        force_commands(), watch_commands(), who_commands(), hammer_commands(), crowd_commands()}) {
+  for (const auto list : {tcp_commands(), udp_commands(), path_commands(), refusal_commands(),
+                          bench_commands(), force_commands(), watch_commands(), who_commands(),
+                          hammer_commands(), crowd_commands(), forbid_commands()}) {
     for (const CommandEntry& entry : list) {
       std::fprintf(stderr, "         %s %s\n", std::string(entry.name).c_str(),
                    std::string(entry.usage).c_str());
@@ -29,9 +29,9 @@ void print_usage() {
 }
 
 int run_client(const Options& options, const std::string& name, std::span<const std::string> arguments) {
-  for (const auto list :
-       {tcp_commands(), udp_commands(), path_commands(), refusal_commands(), bench_commands(),
-        force_commands(), watch_commands(), who_commands(), hammer_commands(), crowd_commands()}) {
+  for (const auto list : {tcp_commands(), udp_commands(), path_commands(), refusal_commands(),
+                          bench_commands(), force_commands(), watch_commands(), who_commands(),
+                          hammer_commands(), crowd_commands(), forbid_commands()}) {
     for (const CommandEntry& entry : list) {
       if (entry.name == name && arguments.size() >= entry.least_arguments)
         return entry.run(options, arguments);

@@ -136,6 +136,7 @@ std::span<const CommandEntry> path_commands();
 std::span<const CommandEntry> refusal_commands();
 std::span<const CommandEntry> bench_commands();
 std::span<const CommandEntry> force_commands();
+std::span<const CommandEntry> forbid_commands();
 std::span<const CommandEntry> watch_commands();
 std::span<const CommandEntry> who_commands();
 std::span<const CommandEntry> hammer_commands();
