@@ -16,6 +16,7 @@
 
 #include "sandbox/control.h"
 #include "sandbox/descriptors.h"
+#include "sandbox/exec_label.h"
 
 namespace cordon::sandbox {
 namespace {
@@ -45,6 +46,7 @@ struct ChildPlan {
   std::vector<Move>& moves;
   char* const* argv;
   char* const* envp;
+  const ExecLabel& label;
   int go;
   bool own_user_namespace;
 };
@@ -92,6 +94,7 @@ void place_descriptors(const ChildPlan& plan) {
   if (!close_from(STDERR_FILENO + 1, Rest::kCloseOnExec)) child_fail("close_range");
   for (const auto& move : moves)
     if (::dup2(move.from, move.to) < 0) child_fail("descriptors");
+  plan.label.ask();
   ::syscall(SYS_execveat, executable, "", plan.argv, plan.envp, AT_EMPTY_PATH);
   child_fail("exec");
 }
@@ -145,7 +148,8 @@ base::Result<Process> spawn_with(const SpawnRequest& request, const NamespaceGra
   const auto envp = environment_for_role(refused);
   auto moves = plan_moves(request, null.get());
   const bool own_user = (grant.flags & CLONE_NEWUSER) != 0;
-  const ChildPlan plan{request, moves, argv.data(), envp.data(), wait_end.get(), own_user};
+  const ExecLabel label = ExecLabel::find(request.role);
+  const ChildPlan plan{request, moves, argv.data(), envp.data(), label, wait_end.get(), own_user};
 
   int pidfd = -1;
   const long pid = clone_with(grant.flags, pidfd);

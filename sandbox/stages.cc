@@ -20,6 +20,7 @@
 #include "sandbox/capabilities.h"
 #include "sandbox/control.h"
 #include "sandbox/descriptors.h"
+#include "sandbox/exec_label.h"
 #include "sandbox/filter.h"
 #include "sandbox/namespaces.h"
 
@@ -147,6 +148,9 @@ base::Result<IsolationReport> lock(Role role, std::span<const Table> profile, co
   IsolationReport report{.role = role, .layers = {}};
   const auto refused = refused_namespaces();
   add_namespaces(report, refused);
+  // A security module's, while there is a /proc to ask.
+  if (const auto label = own_label(); !label.empty())
+    report.layers.push_back({"label", State::kActive, label});
   // Compiled first: libseccomp needs a memfd, and memory.
   const Bpf filter = CORDON_TRY(compile_filter(profile, ::getpid()));
   CORDON_TRY(shed_privileges(
