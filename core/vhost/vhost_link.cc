@@ -25,12 +25,6 @@ constexpr std::size_t kBatchBytes = std::size_t{384} << 10U;
 // Chains after which the guest sees them, so that it works while we go on.
 constexpr std::uint16_t kPublish = 16;
 
-// Full is as good as told; anything else is the front end's loss.
-void notify(int event) {
-  const std::uint64_t one = 1;
-  static_cast<void>(!::write(event, &one, sizeof one));
-}
-
 // Gathers `size` bytes of a chain, behind `skip` others.
 void copy_in(std::byte* to, std::span<const Segment> segments, std::size_t skip, std::size_t size) {
   for (const Segment& segment : segments) {
@@ -72,8 +66,7 @@ void VhostLink::apply(const PairState& state) {
   waiting_.clear();
   features_ = state.features;
   log_ = state.features.log_all ? state.log : nullptr;
-  receive_call_ = state.receive.call;
-  transmit_call_ = state.transmit.call;
+  calls_.set(state.receive.call, state.transmit.call);
   if (violation_ || state.memory == nullptr) return;
   if (state.receive.ring) receive_.start(*state.receive.ring, features_, *state.memory, log_);
   if (state.transmit.ring) transmit_.start(*state.transmit.ring, features_, *state.memory, log_);
@@ -334,12 +327,10 @@ void VhostLink::fill(std::size_t chains, NetHeader header, std::span<const iovec
   if (waiting_.size() == 0) waiting_.clear();
 }
 
-void VhostLink::call(Ring& ring, int fd) {
-  if (!ring.running()) return;
+bool VhostLink::calls_for(Ring& ring) {
+  if (!ring.running()) return false;
   ring.publish();
-  if (!ring.wants_call() || fd < 0) return;
-  ++stats_.calls;
-  notify(fd);
+  return ring.wants_call();
 }
 
 void VhostLink::flush() {
@@ -348,8 +339,8 @@ void VhostLink::flush() {
 }
 
 void VhostLink::call_both() {
-  call(receive_, receive_call_);
-  call(transmit_, transmit_call_);
+  if (calls_for(receive_) && calls_.receive()) ++stats_.calls;
+  if (calls_for(transmit_) && calls_.transmit()) ++stats_.calls;
 }
 
 void VhostLink::trim() { buffers_.discard(0, buffers_.size()); }

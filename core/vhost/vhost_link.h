@@ -30,6 +30,7 @@
 #include "core/base/fd.h"
 #include "core/base/reserved.h"
 #include "core/link/link.h"
+#include "core/vhost/calls.h"
 #include "core/vhost/data_path.h"
 #include "core/vhost/fault_guard.h"
 #include "core/vhost/net_header.h"
@@ -91,7 +92,8 @@ class VhostLink final : public link::Link, public DataPath {
   [[nodiscard]] std::optional<link::Frame> take(const Chain& chain, std::byte* buffer);
   [[nodiscard]] link::Tail leave(std::span<const Segment> segments, std::size_t skip, std::byte* room);
   void give_back();
-  void call(Ring& ring, int fd);
+  // Publishes; true: the guest wants to be told.
+  [[nodiscard]] bool calls_for(Ring& ring);
   void call_both();
   void die(RingViolation violation);
   // Chains of the receive queue that were read and not used yet, with their segments.
@@ -113,8 +115,7 @@ class VhostLink final : public link::Link, public DataPath {
   base::Fd kicks_;    // epoll
   base::Fd changed_;  // in it: wakes the worker
   std::array<int, 2> watched_{-1, -1};
-  int receive_call_ = -1;
-  int transmit_call_ = -1;
+  Calls calls_;
   Negotiated features_;
   DirtyLog* log_ = nullptr;
   Ring receive_{Ring::Direction::kToGuest};
