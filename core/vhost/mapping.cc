@@ -84,7 +84,10 @@ bool EventfdJudge::accepts(int fd) const {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || (flags & O_ACCMODE) != O_RDWR) return false;
   struct stat file{};
-  return describe(fd, file) && file.st_dev == device_ && file.st_ino == inode_;
+  if (!describe(fd, file) || file.st_dev != device_ || file.st_ino != inode_) return false;
+  // Epoll sets, timers and others share that inode, and cannot be written. Adding nothing never waits.
+  const std::uint64_t nothing = 0;
+  return ::write(fd, &nothing, sizeof nothing) == sizeof nothing;
 }
 
 }  // namespace cordon::vhost

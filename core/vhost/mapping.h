@@ -33,8 +33,8 @@ class Mapping {
   std::span<std::byte> bytes_;
 };
 
-// Tells eventfds from everything else, as far as that can be told: all anonymous files of this kernel share
-// one inode, and no socket, pipe or real file has it.
+// Tells eventfds from everything else: all anonymous files of this kernel share one inode, which no socket,
+// pipe or real file has, and of those with it only eventfds take eight bytes of zero.
 class EventfdJudge {
  public:
   EventfdJudge();

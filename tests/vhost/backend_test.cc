@@ -3,7 +3,10 @@
 #include "core/vhost/backend.h"
 
 #include <doctest/doctest.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -148,6 +151,12 @@ TEST_CASE("vhost backend: only eventfds kick and call") {
   const base::Fd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
   const base::Fd socket{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
   const base::Fd memfd = make_memfd(4096);
+  // Of one inode with eventfds, on most kernels.
+  const base::Fd epoll{::epoll_create1(EPOLL_CLOEXEC)};
+  const base::Fd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)};
+  sigset_t no_signals;
+  ::sigemptyset(&no_signals);
+  const base::Fd signals{::signalfd(-1, &no_signals, SFD_CLOEXEC)};
   const base::Fd event = make_event();
   BackendRig rig;
   rig.negotiate();
@@ -156,12 +165,15 @@ TEST_CASE("vhost backend: only eventfds kick and call") {
   REQUIRE(rig.ask(9, addr(0, 0, BackendRig::kUser, BackendRig::kUser + 0x5000, BackendRig::kUser + 0x4000)) ==
           0);
   for (const std::uint32_t request : {12U, 13U}) {
-    for (const base::Fd* const fd : {&pipe_in, &pipe_out, &folder, &path, &null, &socket, &memfd}) {
+    for (const base::Fd* const fd :
+         {&pipe_in, &pipe_out, &folder, &path, &null, &socket, &memfd, &epoll, &timer, &signals}) {
       REQUIRE(fd->valid());
       CHECK(rig.ask(request, number(0), {fd->get()}) == 1);
     }
     CHECK(rig.ask(request, number(0), {event.get()}) == 0);
   }
+  std::uint64_t count = 0;
+  CHECK(::read(event.get(), &count, sizeof count) < 0);  // nobody was kicked or called by the question
   BackendRig strict;
   CHECK(strict.say(13, number(0), {null.get()}) == Status::kViolation);
   CHECK(strict.complaint() == "SET_VRING_CALL has no eventfd");
