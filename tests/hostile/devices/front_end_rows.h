@@ -5,16 +5,10 @@
 #include <span>
 #include <string_view>
 
+#include "tests/hostile/devices/row_driver.h"
 #include "tests/hostile/devices/visit.h"
 
 namespace cordon::hostile {
-
-enum class End : std::uint8_t {
-  kKept,      // the device goes on as if nothing had been
-  kViolated,  // the connection is closed, and it is on record
-  kLeft,      // not decided: the front end leaves; no record
-  kEither,    // a race decides between the first two
-};
 
 struct FrontEndRow {
   std::string_view id;  // of docs/hostile-matrix.md
