@@ -14,6 +14,7 @@ class ForwardingLink : public Link {
   [[nodiscard]] Capabilities capabilities() const override { return inner_.capabilities(); }
   [[nodiscard]] int poll_fd() const override { return inner_.poll_fd(); }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override { return inner_.receive(frames); }
+  [[nodiscard]] Refused refused() const override { return inner_.refused(); }
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override {
     return inner_.send(offload, parts);
   }

@@ -53,6 +53,12 @@ struct Frame {
 // Copies the tail behind the other bytes.
 void complete(Frame& frame);
 
+// What the guest sent and receive() kept back, because it is no frame; since the start.
+struct Refused {
+  std::uint64_t length = 0;   // shorter than an Ethernet header or longer than any frame
+  std::uint64_t offload = 0;  // metadata outside of the frame, contradictory or not negotiated
+};
+
 enum class SendStatus : std::uint8_t {
   kSent,
   kAgain,   // link full now: the frame was not taken; retry when writable
@@ -74,6 +80,8 @@ class Link {
   // Reads up to frames.size() frames (bounded by the implementation's buffers, at least 32); returns how
   // many. 0 = nothing now. Frames stay valid until the next call.
   [[nodiscard]] virtual std::size_t receive(std::span<Frame> frames) = 0;
+  // Asked after each receive(), so that what the guest sends is counted to the last frame.
+  [[nodiscard]] virtual Refused refused() const { return {}; }
   // `parts`: headers first (starting at the Ethernet header), then payload pieces; copied before return.
   [[nodiscard]] virtual SendStatus send(const Offload& offload, std::span<const iovec> parts) = 0;
   // One notification per batch, where the link has such a thing. The guest gets back what its frames lay in.

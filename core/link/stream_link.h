@@ -52,6 +52,7 @@ class StreamLink final : public Link {
   [[nodiscard]] Capabilities capabilities() const override { return {}; }
   [[nodiscard]] int poll_fd() const override { return socket_.get(); }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override;
+  [[nodiscard]] Refused refused() const override { return {stats_.bad_length, 0}; }
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
   void flush() override;
   void trim() override;

@@ -43,6 +43,7 @@ class TapLink final : public Link {
   [[nodiscard]] int bulk_fd() const override { return bulk_.get(); }
   [[nodiscard]] std::size_t receive(std::span<Frame> frames) override;
   [[nodiscard]] std::size_t receive_bulk(std::span<Frame> frames) override;
+  [[nodiscard]] Refused refused() const override { return {stats_.bad_length, stats_.bad_offload}; }
   [[nodiscard]] SendStatus send(const Offload& offload, std::span<const iovec> parts) override;
   void trim() override;
   // Device gone (EBADFD and the like): nothing will come any more.

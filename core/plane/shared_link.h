@@ -94,6 +94,7 @@ class SharedLink final : public link::Link {
   void lose_tail() override { queue_.lose_tail(); }
   [[nodiscard]] std::size_t receive(std::span<link::Frame> frames) override;
   [[nodiscard]] std::size_t receive_bulk(std::span<link::Frame> frames) override;
+  [[nodiscard]] link::Refused refused() const override { return queue_.refused(); }
   [[nodiscard]] link::SendStatus send(const link::Offload& offload, std::span<const iovec> parts) override {
     return by_ring() ? send_by_ring(offload, parts) : queue_.send(offload, parts);
   }

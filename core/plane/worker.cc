@@ -68,6 +68,7 @@ class Worker::Core {
   std::span<const epoll_event> look(base::Duration wait, bool& input);
   void dispatch(const epoll_event& event);
   void on_link(std::uint32_t events, std::uint32_t queue);
+  void count_refused();
   void on_flow(loop::Token token, std::uint32_t events);
   void run_ready(std::uint32_t waiting);
   void run_flow(std::uint32_t slot);
@@ -88,6 +89,7 @@ class Worker::Core {
   std::array<link::Frame, kFrames> frames_{};
   std::array<Source, 8> sources_{};
   std::uint32_t link_events_ = kLinkEvents;
+  link::Refused refused_;  // as far as it has been counted
   bool trim_due_ = false;
 };
 
@@ -178,12 +180,25 @@ void Worker::Core::on_link(std::uint32_t events, std::uint32_t queue) {
       queue == kBulkQueue
           ? context_.link.receive_bulk(std::span(frames_).first(context_.shared() ? kSharedFrames : kFrames))
           : context_.link.receive(frames_);
+  count_refused();
   // Whoever copied them, another worker perhaps, may have copied zeros.
   if (n > 0 && !context_.link.intact()) return;
   for (std::size_t i = 0; i < n; ++i) ingress_.on_frame(frames_[i]);
   datagrams_.end_batch();
   tcp_.end_batch();
   if (n == 0 && (events & (EPOLLERR | EPOLLHUP)) != 0) stopped = true;
+}
+
+// Frames like others, with an outcome like others.
+void Worker::Core::count_refused() {
+  const link::Refused now = context_.link.refused();
+  const std::uint64_t length = now.length - refused_.length;
+  const std::uint64_t offload = now.offload - refused_.offload;
+  if (length + offload == 0) return;
+  refused_ = now;
+  context_.counters.add(Counter::kFramesFromGuest, length + offload);
+  context_.counters.add(Counter::kDropMalformed, length);
+  context_.counters.add(Counter::kDropOffload, offload);
 }
 
 void Worker::Core::on_flow(loop::Token token, std::uint32_t events) {

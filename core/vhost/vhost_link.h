@@ -61,6 +61,7 @@ class VhostLink final : public link::Link, public DataPath {
   [[nodiscard]] link::Capabilities capabilities() const override;
   [[nodiscard]] int poll_fd() const override { return kicks_.get(); }
   [[nodiscard]] std::size_t receive(std::span<link::Frame> frames) override;
+  [[nodiscard]] link::Refused refused() const override { return {stats_.bad_length, stats_.bad_offload}; }
   [[nodiscard]] link::SendStatus send(const link::Offload& offload, std::span<const iovec> parts) override;
   void flush() override;
   void trim() override;
