@@ -52,7 +52,8 @@ std::expected<void, ParseError> NdpView::check_neighbour(const Packet& packet) c
 }
 
 std::expected<NdpView, ParseError> NdpView::parse(const Packet& packet) {
-  if (packet.protocol != IpProtocol::kIcmpv6 || packet.is_fragment || packet.source.is_v4())
+  if (packet.protocol != IpProtocol::kIcmpv6 || packet.is_fragment || packet.fragment_header ||
+      packet.source.is_v4())
     return std::unexpected(ParseError::kNdpType);  // RFC 6980: never fragmented
   if (packet.l4.size() < IcmpView::kHeader) return std::unexpected(ParseError::kNdpTruncated);
   const std::uint8_t type = icmp_layout::Type::get(packet.l4);

@@ -41,6 +41,7 @@ std::expected<Packet, ParseError> parse_v6(base::Bytes ip, std::size_t beyond = 
   packet.dont_fragment = true;
   packet.is_fragment = view->is_fragment();
   packet.more_fragments = view->more_fragments();
+  packet.fragment_header = view->has_fragment_header();
   packet.fragment_offset = view->fragment_offset();
   packet.fragment_id = view->fragment_id();
   packet.l4_offset = static_cast<std::uint16_t>(EthernetView::kHeader + view->payload_offset());

@@ -136,8 +136,8 @@ Reassembler::Result Reassembler::finish(Slot& slot) {
   slot.expires = base::Instant::from_nanos(INT64_MIN);  // free; its bytes stay until the next add()
   auto packet = parse_packet(ip, v4 ? EtherType::kIpv4 : EtherType::kIpv6, ChecksumPolicy::kVerifyL4);
   if (!packet) return {FragmentOutcome::kMalformed, packet.error(), {}};
-  // A fragment header inside the reassembled packet (IPv6).
-  if (packet->is_fragment) return {FragmentOutcome::kMalformed, ParseError::kIpv6FragmentRepeated, {}};
+  // A fragment header inside the reassembled packet (IPv6), be it that of a whole one.
+  if (packet->fragment_header) return {FragmentOutcome::kMalformed, ParseError::kIpv6FragmentRepeated, {}};
   return {FragmentOutcome::kComplete, {}, *packet};
 }
 

@@ -190,12 +190,16 @@ TEST_CASE("reassembly: random fragments of one datagram never give anything but 
 
 TEST_CASE("reassembly: a fragment header inside the whole is refused (IPv6)") {
   std::mt19937 random(6);
-  const auto inner = hex("1100 0001 00000009") + test::random_bytes(random, 24);
-  auto first = test::ipv6(44, hex("2c00 0001 00000007") + test::Buffer(inner.begin(), inner.begin() + 16));
-  auto last = test::ipv6(44, hex("2c00 0010 00000007") + test::Buffer(inner.begin() + 16, inner.end()));
-  Bench bench;
-  CHECK(bench.add(first).outcome == FragmentOutcome::kHeld);
-  const auto result = bench.add(last);
-  CHECK(result.outcome == FragmentOutcome::kMalformed);
-  CHECK(result.error == ParseError::kIpv6FragmentRepeated);
+  auto inner = hex("6300 0001 00000009") + test::random_bytes(random, 24);
+  // Of a fragment, and of a whole datagram (RFC 6946).
+  for (const std::byte more : {std::byte{1}, std::byte{0}}) {
+    inner[3] = more;
+    auto first = test::ipv6(44, hex("2c00 0001 00000007") + test::Buffer(inner.begin(), inner.begin() + 16));
+    auto last = test::ipv6(44, hex("2c00 0010 00000007") + test::Buffer(inner.begin() + 16, inner.end()));
+    Bench bench;
+    CHECK(bench.add(first).outcome == FragmentOutcome::kHeld);
+    const auto result = bench.add(last);
+    CHECK(result.outcome == FragmentOutcome::kMalformed);
+    CHECK(result.error == ParseError::kIpv6FragmentRepeated);
+  }
 }
