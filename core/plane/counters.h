@@ -30,7 +30,7 @@ enum class Counter : std::uint8_t {
   kDropFragment,     // overlapping, contradictory, or of a datagram that is malformed as a whole
   kDropSpoofed,      // source MAC or address not assigned to this guest
   kDropMulticast,    // multicast destination: never forwarded (mDNS, SSDP ...)
-  kDropBroadcast,    // broadcast destination, limited or of the guest's subnet
+  kDropBroadcast,    // broadcast destination, limited or of the guest's subnet, or nobody's
   kIgnoredGroups,    // IGMP, MLD: nobody here routes groups
   kDropHopLimit,     // TTL 1 for a destination beyond the gateway: time exceeded
   kDropTableFull,    // no slot, or the protocol's cap

@@ -181,7 +181,9 @@ std::optional<Counter> Ingress::no_single_destination(const wire::EthernetView& 
                                                       const wire::Packet& packet) const {
   if (is_group_membership(packet)) return Counter::kIgnoredGroups;
   if (net::is_multicast(packet.destination)) return Counter::kDropMulticast;
-  if (is_limited_broadcast(packet.destination) ||
+  // Nobody's address: for IPv4 an old form of the broadcast (RFC 1122 section 3.3.6), and nothing can be
+  // answered in its name.
+  if (net::is_unspecified(packet.destination) || is_limited_broadcast(packet.destination) ||
       is_directed_broadcast(context_.config.lan.v4, packet.destination))
     return Counter::kDropBroadcast;
   // A single destination in a frame for everybody (RFC 1122 section 3.3.6).

@@ -59,6 +59,8 @@ TEST_CASE("plane ingress: groups and broadcasts are refused by reason, silently,
                         Case{"mDNS, IPv6", "ff02::fb", Counter::kDropMulticast},
                         Case{"a global group", "ff0e::1", Counter::kDropMulticast},
                         Case{"everybody", "255.255.255.255", Counter::kDropBroadcast},
+                        Case{"nobody", "0.0.0.0", Counter::kDropBroadcast},
+                        Case{"nobody, IPv6", "::", Counter::kDropBroadcast},
                         Case{"the guest's subnet", "10.0.2.255", Counter::kDropBroadcast}}) {
     for (const auto protocol : {flow::Protocol::kTcp, flow::Protocol::kUdp}) {
       CAPTURE(c.name);
