@@ -30,7 +30,7 @@ struct Packet {
   // Part of a datagram. An IPv6 atomic fragment (RFC 6946) is whole and does not count.
   bool is_fragment = false;
   bool more_fragments = false;
-  bool fragment_header = false;  // IPv6: there is one, also of a datagram that is whole
+  bool fragment_header = false;       // IPv6: there is one, also of a datagram that is whole
   std::uint16_t fragment_offset = 0;  // bytes
   std::uint32_t fragment_id = 0;
   std::uint16_t l4_offset = 0;  // from the start of the Ethernet header
