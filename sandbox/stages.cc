@@ -30,7 +30,7 @@ namespace {
 using State = IsolationReport::State;
 
 constexpr rlim_t kReaderSeconds = 2;
-constexpr rlim_t kReaderMemory = rlim_t{384} << 20U;
+[[maybe_unused]] constexpr rlim_t kReaderMemory = rlim_t{384} << 20U;  // not in a sanitized build
 
 base::Result<void> set_limit(__rlimit_resource resource, const char* name, rlim_t most = 0) {
   rlimit limit{};
