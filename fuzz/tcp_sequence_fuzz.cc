@@ -90,6 +90,11 @@ void event(Input& in, Checked& c) {
   switch (in.u8() % 16) {
     case 0: c.host_error(); return;
     case 1: c.revoked(); return;
+    case 2: c.smaller_segments(c.snd_una() + in.distance(), in.u16()); return;
+    case 3: c.unreachable(c.snd_una() + in.distance()); return;
+    case 4: c.guest_known(); return;
+    case 5:
+    case 6: c.give_credit(in.u16() * 4U); return;
     default: c.host_eof(); return;
   }
 }

@@ -1,6 +1,14 @@
 // What must hold after every event, whatever the guest does. Wraps one connection, keeps its own small books
 // (ring, stash, edges) and never looks inside the machine. Shared by the exhaustive sweep and by the fuzz
-// target.
+// target:
+// - what goes to the host is the guest's stream: each byte once, in its place, the first one that came, and
+//   nothing behind its FIN; no acknowledgement beyond it
+// - what goes to the guest is the host's stream, within the guest's window, and nothing behind our FIN, which
+//   stays where it was
+// - a promised window is kept: its edge never moves left, nor does it promise more than the credit
+// - a timer is armed while the guest owes us something or we owe it an acknowledgement, and goes away when it
+//   fired
+// - one event leads to few segments: those of what is in the ring, and one for each of the guest's
 #pragma once
 
 #include <algorithm>
@@ -33,6 +41,7 @@ class Checked {
   }
 
   Verdict segment(const Segment& s) {
+    if (owed_answers_ < 1000) ++owed_answers_;
     const bool waiting = tcp_.state() == State::kSynReceived;
     const bool dialling = tcp_.state() == State::kSynSent;
     const auto r = tcp_.on_segment(s, now);
@@ -78,6 +87,23 @@ class Checked {
     stash_all();
   }
   void keep_stashed(bool keep) { keep_ = keep; }
+  // More room for the guest's bytes, or less: what was promised stays.
+  void give_credit(std::uint32_t credit) {
+    credit_ = std::max({credit, tcp_.promised(), 4096U});
+    stash_all();
+  }
+  // The guest's ICMP errors.
+  void smaller_segments(net::SeqNum sequence, std::uint32_t mss) {
+    const std::uint32_t before = tcp_.mss();
+    note(tcp_.on_smaller_segments(sequence, mss, now));
+    if (tcp_.mss() > before) fail("larger segments for a smaller link");
+  }
+  void unreachable(net::SeqNum sequence) {
+    const bool dialling = tcp_.state() == State::kSynSent;
+    note(tcp_.on_unreachable(sequence, now));
+    if (tcp_.state() == State::kClosed && !dialling && !ended_) fail("a forged error ended a connection");
+  }
+  void guest_known() { note(tcp_.on_guest_known(now)); }
   void pass(base::Duration d) {
     now = now + d;
     if (tcp_.deadline() > now) {
@@ -103,8 +129,15 @@ class Checked {
   }
   void drain() {
     // The books keep at most 1 MiB in the ring: 11,916 segments of the least MSS.
+    sent_bytes_ = 0;
+    sent_empty_ = 0;
     for (int i = 0; pull(); ++i)
       if (i == 15'000) return fail("next_transmit() does not end");
+    // New bytes and those that go again; a probe; an answer to each segment.
+    if (sent_bytes_ > 2 * std::uint64_t{ring_} + 1) fail("sends the same bytes over and over");
+    if (sent_empty_ > owed_answers_ + 4) fail("more segments without data than there is reason for");
+    owed_answers_ = 0;
+    check_timer();
   }
 
   [[nodiscard]] State state() const { return tcp_.state(); }
@@ -136,6 +169,16 @@ class Checked {
     // What the SYN offered, without a scale, holds from the guest's own start.
     edge_ = rcv_nxt() + window_of_syn_;
     edge_known_ = true;
+  }
+  // All that can be said now is said: what is left waits for the guest or for a clock.
+  void check_timer() {
+    const State state = tcp_.state();
+    if (state == State::kSynReceived || state == State::kClosed) return;
+    const bool opening = state == State::kSynAckSent || state == State::kSynSent || state == State::kTimeWait;
+    const bool unheard = !opening && guest_known_ && last_ack_ != rcv_nxt();
+    if ((opening || ring_ > 0 || tcp_.bytes_in_flight() > 0 || unheard) &&
+        tcp_.deadline() == base::Instant::never())
+      fail("waits without a timer");
   }
   void take(const Segment& s, const Deliver& d) {
     if (fin_taken_) fail("delivers behind the guest's FIN");
@@ -210,6 +253,9 @@ class Checked {
       return;
     }
     if (t.rst) fail("RST on a live connection");
+    sent_bytes_ += t.payload;
+    if (t.payload == 0) ++sent_empty_;
+    last_ack_ = t.ack;
     const net::SeqNum end = t.seq + t.payload + (t.fin || t.syn ? 1U : 0U);
     if (!guest_known_) {
       if (!t.syn || t.payload > 0 || t.fin || t.seq != config_.isn)
@@ -225,6 +271,9 @@ class Checked {
       fail("segment too long");
     if (t.fin && (!eof_ || t.ring_offset + t.payload != (t.payload > 0 ? ring_ : t.ring_offset)))
       fail("FIN early");
+    if (fin_at_ && (end.after(*fin_at_ + 1U) || (t.fin && end != *fin_at_ + 1U)))
+      fail("sends behind its own FIN");
+    if (t.fin) fin_at_ = end - 1U;
     if (t.psh && t.payload == 0) fail("PSH without data");
     if (end != t.seq && !t.syn && end.after(guest_right_ + 1U)) fail("sends right of the guest's window");
     const std::uint8_t shift =
@@ -259,7 +308,10 @@ class Checked {
   net::SeqNum guest_right_, edge_, snd_max_;
   State last_state_ = State::kSynReceived;
   std::uint32_t ring_ = 0, released_ = 0, credit_ = 0;
-  std::uint64_t in_order_ = 0, flushed_ = 0;
+  std::uint64_t in_order_ = 0, flushed_ = 0, sent_bytes_ = 0;
+  int sent_empty_ = 0, owed_answers_ = 0;  // since the last drain()
+  std::optional<net::SeqNum> fin_at_;      // ours
+  net::SeqNum last_ack_;
   std::map<std::uint64_t, std::uint64_t> held_;
   std::string violation_;
 };
