@@ -3,20 +3,15 @@
 #pragma once
 
 #include <array>
-#include <cstdlib>
 #include <vector>
 
 #include "core/lan/responder.h"
 #include "core/wire/ethernet.h"
 #include "core/wire/packet.h"
 #include "core/wire/udp.h"
+#include "fuzz/input.h"
 
 namespace cordon::fuzz {
-
-// Unlike assert(), always on.
-inline void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 inline constexpr net::MacAddress kOurMac{{0x02, 0, 0, 0, 0, 1}};
 inline constexpr net::MacAddress kGuestMac{{0x52, 0x54, 0, 0, 0, 2}};
