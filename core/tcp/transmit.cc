@@ -193,6 +193,7 @@ void Connection::untransmit(const Transmit& transmit) {
   if (state_ == State::kClosed) return;
   if (transmit.syn) {
     syn_due_ = true;
+    if (rtt_timing_) snd_nxt_ = snd_max_ = snd_una_;  // it was the first copy: the guest heard of none
     return;
   }
   ack_now();

@@ -212,6 +212,10 @@ TEST_CASE("tcp open: a peer that resets, or a cut, ends the attempt for the gues
     Talk unsent{Talk::FromOutside{}, {}};  // the guest has never heard of it
     (void)(revoked ? unsent.tcp.on_revoked(unsent.now) : unsent.tcp.on_host_error(unsent.now));
     unsent.expect_nothing();
+    Talk kept_back{Talk::FromOutside{}, {}};  // nor of a SYN that the link refused
+    kept_back.tcp.untransmit(kept_back.expect());
+    (void)(revoked ? kept_back.tcp.on_revoked(kept_back.now) : kept_back.tcp.on_host_error(kept_back.now));
+    kept_back.expect_nothing();
   }
 }
 
