@@ -20,6 +20,7 @@
 #include "core/icmp/guest_error.h"
 #include "core/plane/context.h"
 #include "core/udp/activity.h"
+#include "core/udp/fragments.h"
 
 namespace cordon::plane {
 
@@ -44,6 +45,9 @@ class DatagramDriver {
   [[nodiscard]] bool on_inbound(flow::Inbound& inbound);
   // One more datagram of such a flow that did not come by its socket.
   void on_late_datagram(std::uint32_t slot, base::Bytes payload);
+  // In fragments where it exceeds the guest's MTU.
+  void send_echo_reply(const wire::FrameTemplate& frame, std::uint16_t mtu, std::uint16_t identifier,
+                       const icmp::Echo& echo);
   void on_revoke(std::uint32_t slot, flow::RefuseHow how);
   // As TcpDriver's.
   void on_guest_known();
@@ -116,7 +120,7 @@ class DatagramDriver {
   void deliver(std::uint32_t slot, base::Bytes payload);
   void to_guest(std::uint32_t slot, base::Bytes payload, std::size_t size, std::uint8_t traffic_class);
   void flush_to_guest();
-  void send_fragments(Flow& flow, base::Bytes payload);
+  void send_fragments(udp::Fragments fragments);
   void finish(std::uint32_t slot, flow::CloseHow how, flow::EndReason reason);
   [[nodiscard]] udp::IdleLimits limits_for(std::uint32_t slot) const;
 

@@ -14,7 +14,6 @@
 #include "core/icmp/host_error.h"
 #include "core/net/sockaddr.h"
 #include "core/plane/datagram_driver.h"
-#include "core/udp/fragments.h"
 
 namespace cordon::plane {
 namespace {
@@ -135,7 +134,10 @@ void DatagramDriver::to_guest(std::uint32_t slot, base::Bytes data, std::size_t 
     data = data.subspan(piece.size());
     if (piece.size() > room) {
       flush_to_guest();
-      send_fragments(flow, piece);
+      if (piece.size() + kUdpHeader > flow.frame.max_fragmented_l4_length())
+        context_.counters.add(Counter::kLinkDropped);
+      else
+        send_fragments(udp::Fragments(flow.frame, piece, flow.guest_mtu, ++fragment_id_));
       continue;
     }
     const bool fits = out_count_ > 0 && context_.capabilities().uso && !out_closed_ && out_count_ < kRun &&
@@ -173,11 +175,8 @@ void DatagramDriver::flush_to_guest() {
   context_.send(offload, std::span(out_).first(1 + n));
 }
 
-void DatagramDriver::send_fragments(Flow& flow, base::Bytes payload) {
-  if (payload.size() + kUdpHeader > flow.frame.max_fragmented_l4_length())
-    return context_.counters.add(Counter::kLinkDropped);
+void DatagramDriver::send_fragments(udp::Fragments fragments) {
   context_.counters.add(Counter::kFragmentsToGuest);
-  udp::Fragments fragments(flow.frame, payload, flow.guest_mtu, ++fragment_id_);
   std::array<std::byte, wire::kMaxHeaders> headers;
   while (const auto fragment = fragments.next(headers)) {
     const std::array<iovec, 2> parts{
@@ -186,6 +185,21 @@ void DatagramDriver::send_fragments(Flow& flow, base::Bytes payload) {
     // Without the rest a fragment is of no use.
     if (context_.send({}, parts) != link::SendStatus::kSent) return;
   }
+}
+
+void DatagramDriver::send_echo_reply(const wire::FrameTemplate& frame, std::uint16_t mtu,
+                                     std::uint16_t identifier, const icmp::Echo& echo) {
+  const iovec payload = wire::piece(echo.payload);
+  std::array<std::byte, wire::kMaxHeaders> headers;
+  const auto built =
+      icmp::build_echo_reply(frame, identifier, echo.sequence, std::span(&payload, 1), headers);
+  if (built.length - wire::EthernetView::kHeader + echo.payload.size() > mtu) {
+    constexpr std::size_t kHeader = udp::Fragments::kHeader;
+    const auto header = std::span(headers).subspan(built.length - kHeader).first<kHeader>();
+    return send_fragments(udp::Fragments(frame, header, echo.payload, mtu, ++fragment_id_));
+  }
+  const std::array<iovec, 2> parts{iovec{headers.data(), built.length}, payload};
+  context_.send({}, parts);
 }
 
 void DatagramDriver::read_echo(std::uint32_t slot) {
@@ -207,12 +221,7 @@ void DatagramDriver::read_echo(std::uint32_t slot) {
     const Seen seen = seen_[i];
     flow.frame.set_marks(seen.hop_limit > 1 ? static_cast<std::uint8_t>(seen.hop_limit - 1) : kHopLimit,
                          seen.traffic_class);
-    const iovec payload{const_cast<std::byte*>(echo->payload.data()), echo->payload.size()};
-    std::array<std::byte, wire::kMaxHeaders> headers;
-    const auto built = icmp::build_echo_reply(flow.frame, tuple.guest.port.number(), echo->sequence,
-                                              std::span(&payload, 1), headers);
-    const std::array<iovec, 2> parts{iovec{headers.data(), built.length}, payload};
-    context_.send({}, parts);
+    send_echo_reply(flow.frame, flow.guest_mtu, tuple.guest.port.number(), *echo);
   }
   if (flow.readable) context_.ready.push(slot);
 }

@@ -264,12 +264,7 @@ Counter Ingress::answer_echo(const wire::Packet& packet, const icmp::Echo& echo)
   const net::Family family = packet.source.family();
   const auto frame = context_.frame_template(icmp::echo_tuple(packet, echo), icmp::echo_protocol(family));
   if (echo.payload.size() + 8 > frame.max_l4_length()) return Counter::kDropMalformed;
-  const iovec payload{const_cast<std::byte*>(echo.payload.data()), echo.payload.size()};
-  std::array<std::byte, wire::kMaxHeaders> headers;
-  const auto built =
-      icmp::build_echo_reply(frame, echo.identifier, echo.sequence, std::span(&payload, 1), headers);
-  const std::array<iovec, 2> parts{iovec{headers.data(), built.length}, payload};
-  context_.send({}, parts);
+  datagrams_.send_echo_reply(frame, context_.config.lan.mtu, echo.identifier, echo);
   return Counter::kAnsweredLocally;
 }
 

@@ -17,21 +17,31 @@ void put(wire::HeaderBuffer out, std::size_t at, T value) {
   base::store_be<T>(out.subspan(at).template first<sizeof(T)>(), value);
 }
 
+std::array<std::byte, kUdpHeader> udp_header(const wire::FrameTemplate& flow, base::Bytes payload) {
+  std::array<std::byte, wire::kMaxHeaders> whole;
+  const iovec part = wire::piece(payload);
+  const auto built = wire::build_udp(flow, std::span(&part, 1), wire::ChecksumMode::kFull, whole);
+  std::array<std::byte, kUdpHeader> header;
+  std::memcpy(header.data(), &whole[built.length - kUdpHeader], kUdpHeader);
+  return header;
+}
+
 }  // namespace
 
 Fragments::Fragments(const wire::FrameTemplate& flow, base::Bytes payload, std::uint16_t mtu,
                      std::uint32_t id)
+    : Fragments(flow, udp_header(flow, payload), payload, mtu, id) {}
+
+Fragments::Fragments(const wire::FrameTemplate& flow, std::span<const std::byte, kHeader> header,
+                     base::Bytes payload, std::uint16_t mtu, std::uint32_t id)
     : flow_(flow), payload_(payload), id_(id) {
-  const std::size_t header = flow.is_v4() ? 20 : 40 + kFragmentHeader;
-  piece_ = (std::max<std::size_t>(mtu, header + 8) - header) / 8 * 8;
-  std::array<std::byte, wire::kMaxHeaders> whole;
-  const iovec part{const_cast<std::byte*>(payload.data()), payload.size()};
-  const auto built = wire::build_udp(flow, std::span(&part, 1), wire::ChecksumMode::kFull, whole);
-  std::memcpy(udp_header_.data(), &whole[built.length - kUdpHeader], kUdpHeader);
+  const std::size_t network = flow.is_v4() ? 20 : 40 + kFragmentHeader;
+  piece_ = (std::max<std::size_t>(mtu, network + 8) - network) / 8 * 8;
+  std::ranges::copy(header, header_.begin());
 }
 
 std::optional<Fragment> Fragments::next(wire::HeaderBuffer out) {
-  const std::size_t total = kUdpHeader + payload_.size();
+  const std::size_t total = kHeader + payload_.size();
   if (offset_ >= total) return std::nullopt;
   const std::size_t length = std::min(piece_, total - offset_);
   const bool more = offset_ + length < total;
@@ -57,11 +67,11 @@ std::optional<Fragment> Fragments::next(wire::HeaderBuffer out) {
   Fragment fragment;
   std::size_t first = offset_;
   if (offset_ == 0) {
-    std::memcpy(&out[at], udp_header_.data(), kUdpHeader);
-    at += kUdpHeader;
-    fragment.payload = payload_.first(length - kUdpHeader);
+    std::memcpy(&out[at], header_.data(), kHeader);
+    at += kHeader;
+    fragment.payload = payload_.first(length - kHeader);
   } else {
-    first -= kUdpHeader;
+    first -= kHeader;
     fragment.payload = payload_.subspan(first, length);
   }
   fragment.header_length = at;
