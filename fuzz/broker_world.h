@@ -50,7 +50,7 @@ struct Outside {
 // The translator's books of one channel.
 class Books final : public flow::GateEvents {
  public:
-  Books(const rig::FakeJudge& judge, bool& reads) : judge_(judge), reads_(reads) {}
+  Books(const rig::FakeJudge& judge, const bool& reads) : judge_(judge), paused_(!reads) {}
 
   void note(const sandbox::FromTranslator& sent) {
     if (const auto* request = std::get_if<sandbox::FlowRequest>(&sent)) {
@@ -76,7 +76,6 @@ class Books final : public flow::GateEvents {
   void on_grant(flow::Grant grant) override {
     answered(grant.id);
     require(grant.socket.valid() && possible_.at(grant.id));
-    if (!reads_) paused_ = true;
     if (!paused_) require(!judge_.host.contains(remotes_.at(grant.id)));
     if (sockets_.size() < 8) sockets_.push_back(std::move(grant.socket));
   }
@@ -110,8 +109,7 @@ class Books final : public flow::GateEvents {
   void require_known(flow::Id id) const { require(asked_.contains(id) || claimed_.contains(id)); }
 
   const rig::FakeJudge& judge_;
-  const bool& reads_;
-  bool paused_ = false;
+  bool paused_;  // for a while: what comes then was granted some time ago
   std::map<flow::Id, int> asked_, answers_, claimed_;
   std::map<flow::Id, net::IpAddress> remotes_;
   std::map<flow::Id, bool> possible_, closed_;

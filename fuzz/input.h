@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <source_location>
 #include <span>
 #include <string>
 
@@ -15,8 +17,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 namespace cordon::fuzz {
 
 // Unlike assert(), always on.
-inline void require(bool holds) {
-  if (!holds) std::abort();
+inline void require(bool holds, std::source_location at = std::source_location::current()) {
+  if (holds) return;
+  std::fprintf(stderr, "%s:%u: what must hold does not\n", at.file_name(), at.line());
+  std::abort();
 }
 
 class Input {
