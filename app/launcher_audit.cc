@@ -10,8 +10,11 @@ base::Fd copy_of(const base::Fd& fd) { return base::Fd{::fcntl(fd.get(), F_DUPFD
 std::string text(const sandbox::LauncherEvent& event) {
   switch (event.kind) {
     case sandbox::LauncherEvent::Kind::kTranslatorRestarted: return "translator restarted: " + event.detail;
-    case sandbox::LauncherEvent::Kind::kTranslatorGivenUp:
-      return "translator given up, no network any more: " + event.detail;
+    case sandbox::LauncherEvent::Kind::kTranslatorLooping:
+      return "translator ends again and again, restarted after pauses: " + event.detail;
+    case sandbox::LauncherEvent::Kind::kTranslatorSettled: return "translator restarted: " + event.detail;
+    case sandbox::LauncherEvent::Kind::kTranslatorHeld:
+      return "translator not restarted before the broker has the policy: " + event.detail;
     case sandbox::LauncherEvent::Kind::kBrokerDied:
       return "broker ended, no network any more: " + event.detail;
     case sandbox::LauncherEvent::Kind::kInterfaceGone:
@@ -31,7 +34,9 @@ policy::AuditAction action_of(sandbox::LauncherEvent::Kind kind) {
     case sandbox::LauncherEvent::Kind::kGuestLeft:
     case sandbox::LauncherEvent::Kind::kLinkBroken: return policy::AuditAction::kGuestDisconnected;
     case sandbox::LauncherEvent::Kind::kTranslatorRestarted:
-    case sandbox::LauncherEvent::Kind::kTranslatorGivenUp:
+    case sandbox::LauncherEvent::Kind::kTranslatorLooping:
+    case sandbox::LauncherEvent::Kind::kTranslatorSettled:
+    case sandbox::LauncherEvent::Kind::kTranslatorHeld:
     case sandbox::LauncherEvent::Kind::kBrokerDied:
     case sandbox::LauncherEvent::Kind::kInterfaceGone:
     case sandbox::LauncherEvent::Kind::kConnectionLost: break;

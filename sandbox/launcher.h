@@ -6,7 +6,8 @@
 // child's tap then goes into a fresh translator, the translator's channel to the broker; when both say that
 // they are ready, the guest may go(). A translator that ends before that fails the start. From then on one
 // epoll over the control socket, pipes, a signalfd and inotify:
-// - translator dies: a new one on the kept taps, at most kRestartLimit times in kRestartWindow, then none.
+// - translator dies: a new one on the kept taps, always; after pauses when it dies again and again
+//   (restart_pace.h).
 // - interface gone: the translator ends by itself (it alone reads the taps) and is not started again.
 // - broker dies: the translator is killed; the command goes on without network.
 // - command ends: everything is ended and reaped; its status (128+n for a signal) is run()'s result.
@@ -71,7 +72,7 @@ class GuestStarter {
 struct LauncherEvent {
   enum class Kind : std::uint8_t {
     kTranslatorRestarted,
-    kTranslatorGivenUp,  // crash loop: the guest stays without network
+    kTranslatorLooping,  // it ends again and again: started after pauses, and not told until it is over
     kBrokerDied,
     kInterfaceGone,  // the command has removed it, which only it can do
     // Of a virtual machine:
@@ -79,6 +80,9 @@ struct LauncherEvent {
     kGuestLeft,
     kLinkBroken,      // it broke the rules of its link, and was cut off
     kConnectionLost,  // its translator died
+    // Of the others again:
+    kTranslatorSettled,  // no longer kTranslatorLooping
+    kTranslatorHeld,     // not started before the broker has the policy
   };
   Kind kind;
   std::string
@@ -122,9 +126,6 @@ struct LauncherConfig {
 
 class Launcher {
  public:
-  static constexpr int kRestartLimit = 5;
-  static constexpr base::Duration kRestartWindow = std::chrono::seconds{10};
-
   explicit Launcher(LauncherConfig config);
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;

@@ -61,6 +61,7 @@ void Supervisor::work_deadlines() {
   if (base::monotonic_now() >= send_due_) send_waiting();
   if (base::monotonic_now() >= control_due_) open_control();
   if (base::monotonic_now() >= vm_due_) open_vm();
+  work_restart();
   if (policy_watch_) {
     if (policy_watch_->take(base::monotonic_now())) load_policy(control::LoadCause::kWatch);
     if (const auto problem = policy_watch_->take_problem(); !problem.empty())
@@ -70,7 +71,8 @@ void Supervisor::work_deadlines() {
 }
 
 int Supervisor::milliseconds_to_deadline() const {
-  auto due = std::min({loader_deadline_, send_due_, control_due_, vm_due_, log_watch_.due()});
+  auto due = std::min({loader_deadline_, send_due_, control_due_, vm_due_, log_watch_.due(), restart_due_,
+                       pace_.steady_at()});
   if (policy_watch_) due = std::min(due, policy_watch_->due());
   if (revoke_) due = std::min(due, revoke_->deadline);
   if (failed_start_) due = std::min(due, failed_start_->deadline);

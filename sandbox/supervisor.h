@@ -1,12 +1,11 @@
 // The launcher's inside: one life from the start of the roles to the end of everything. launcher.h has the
 // theory. supervisor_start.cc starts, supervisor.cc is the loop, supervisor_policy.cc brings
 // policies, supervisor_vm.cc serves a virtual machine's connections, supervisor_end.cc deals with whatever
-// ended.
+// ended, supervisor_restart.cc starts translators again.
 #pragma once
 
 #include <sys/types.h>
 
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +20,7 @@
 #include "sandbox/log_watch.h"
 #include "sandbox/policy_watch.h"
 #include "sandbox/resolver_watch.h"
+#include "sandbox/restart_pace.h"
 #include "sandbox/spawn.h"
 
 namespace cordon::sandbox {
@@ -106,8 +106,13 @@ class Supervisor {
   void on_broker_ended(int status);
   void on_translator_ended(int status);
   void on_failed_start();
-  void restart_or_give_up(const std::string& detail);
-  void restart_translator(const std::string& line, const std::string& detail);
+
+  // supervisor_restart.cc
+  void restart_later(const std::string& detail);
+  void start_again();
+  void work_restart();
+  void tell_settled(const std::string& how);
+
   // Nothing carries the guest's traffic any more: a command goes on, without one everything ends.
   void on_network_lost(LauncherEvent::Kind kind, const std::string& what, const std::string& detail);
   void on_interface_gone();
@@ -161,7 +166,8 @@ class Supervisor {
   std::optional<Revocation> revoke_;
   std::string kill_reason_;
   bool translator_ending_ = false;  // its end is being looked at; the reason may still arrive
-  std::deque<base::Instant> restarts_;
+  RestartPace pace_;
+  base::Instant restart_due_ = base::Instant::never();
   base::Instant begun_;
   base::Fd translator_output_;
   std::string translator_words_;

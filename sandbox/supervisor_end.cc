@@ -45,6 +45,7 @@ void Supervisor::on_broker_ended(int status) {
   control_.reset();
   broker_gone_ = true;
   close_control();
+  restart_due_ = base::Instant::never();
   if (translator_.running()) ::kill(translator_.pid, SIGKILL);
   if (result_) return;
   if (!ready_) {
@@ -107,42 +108,15 @@ void Supervisor::on_translator_ended(int status) {
       failed_start_ = FailedStart{detail, base::monotonic_now() + std::chrono::milliseconds{200}};
     return;
   }
-  restart_or_give_up(detail);
+  restart_later(detail);
 }
 
 void Supervisor::on_failed_start() {
   const auto failed = std::exchange(failed_start_, std::nullopt);
   // It was ready, and the broker only takes longer.
-  if (translator_ready_) return restart_or_give_up(failed->detail);
+  if (translator_ready_) return restart_later(failed->detail);
   say("translator: " + failed->detail + " before it was ready");
   result_ = kOwnFailure;
-}
-
-void Supervisor::restart_or_give_up(const std::string& detail) {
-  const auto now = base::monotonic_now();
-  while (!restarts_.empty() && now - restarts_.front() > Launcher::kRestartWindow) restarts_.pop_front();
-  if (restarts_.size() >= Launcher::kRestartLimit) {
-    on_network_lost(LauncherEvent::Kind::kTranslatorGivenUp,
-                    "translator: " + detail + ": ended " + std::to_string(Launcher::kRestartLimit + 1) +
-                        " times in 10 s and is not started again",
-                    detail);
-    return;
-  }
-  restarts_.push_back(now);
-  if (policy_waits_ && ready_) {
-    translator_held_ = true;
-    report(LauncherEvent::Kind::kTranslatorGivenUp,
-           "translator: " + detail + ": not started again before the broker has the policy", detail);
-    return;
-  }
-  restart_translator(detail + ": started again, open connections are lost", detail);
-}
-
-void Supervisor::restart_translator(const std::string& line, const std::string& detail) {
-  report(LauncherEvent::Kind::kTranslatorRestarted, "translator: " + line, detail);
-  if (const auto again = start_translator(); !again)
-    on_network_lost(LauncherEvent::Kind::kTranslatorGivenUp, base::describe(again.error()),
-                    base::describe(again.error()));
 }
 
 void Supervisor::kill_translator(std::string reason) {
@@ -171,6 +145,7 @@ void Supervisor::wait_for(Done done, base::Duration limit) {
 }
 
 void Supervisor::stop() {
+  if (pace_.untold() > 0) tell_settled("the end comes");
   if (translator_.running()) ::kill(translator_.pid, SIGTERM);
   wait_for([this] { return !translator_.running(); }, std::chrono::milliseconds{100});
   if (control_) static_cast<void>(control_->send_stop());

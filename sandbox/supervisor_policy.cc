@@ -123,7 +123,9 @@ void Supervisor::on_policy_sent() {
   policy_deadline_ = base::Instant::never();
   open_vm();
   if (!std::exchange(translator_held_, false) || result_) return;
-  restart_translator("started again, the broker has the policy", "the policy was handed over");
+  report(LauncherEvent::Kind::kTranslatorRestarted, "translator: started again, the broker has the policy",
+         "the policy was handed over");
+  start_again();
 }
 
 void Supervisor::reopen_audit() {
