@@ -131,8 +131,16 @@ base::Result<bool> Broker::turn(int wait_ms) {
   }
   attended |= std::exchange(loaded_, false);
   if (attendant_ != nullptr && (attended || attendant_->due() <= now)) attendant_->serve(now);
+  end_lost_translator(now);
   if (inbound_) watch_inbound(now);
   return !stop_;
+}
+
+// Whoever keeps what is denied, or does not hear what it is told, goes: with it goes all that it holds.
+void Broker::end_lost_translator(base::Instant now) {
+  if (uncut_) violation(Violation::kUncut, now);
+  if (std::exchange(lane_lost_, false)) drop_channels(now);
+  uncut_ = false;
 }
 
 void Broker::drain(base::Instant now) {
@@ -311,12 +319,15 @@ SendStatus Broker::send(Lane& lane, const Answer& answer) {
   return SendStatus::kSent;
 }
 
-// A closed channel is noticed by its end-of-file, not here.
 void Broker::answer(const Answer& answer) {
   const std::uint32_t index = answer.id.slot / options_.max_slots;
   if (index >= lanes_.size()) return;
   Lane& lane = lanes_[index];
-  if (lane.answers.empty() && send(lane, answer) != SendStatus::kFull) return;
+  if (lane.answers.empty()) {
+    const SendStatus status = send(lane, answer);
+    lane_lost_ |= status == SendStatus::kClosed;
+    if (status != SendStatus::kFull) return;
+  }
   if (BrokerFlow* flow = table_.find(answer.id)) {
     flow->grant_waits |= answer.kind == Answer::Kind::kGrant;
     flow->reshape_waits |= answer.kind == Answer::Kind::kReshape;
@@ -328,7 +339,9 @@ void Broker::answer(const Answer& answer) {
 void Broker::flush_answers(std::uint32_t index) {
   Lane& lane = lanes_[index];
   while (!lane.answers.empty()) {
-    if (send(lane, lane.answers.front()) == SendStatus::kFull) return;
+    const SendStatus status = send(lane, lane.answers.front());
+    if (status == SendStatus::kFull) return;
+    lane_lost_ |= status == SendStatus::kClosed;
     lane.answers.pop_front();
   }
   watch_channel(index, false);

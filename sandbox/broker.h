@@ -178,6 +178,7 @@ class Broker {
   void load_policy(control::NewPolicy fresh, base::Instant now);
   void adopt_channel(control::NewTranslator fresh, base::Instant now);
   void drop_channels(base::Instant now);
+  void end_lost_translator(base::Instant now);
   void tick(base::Instant now);
   void drain(base::Instant now);
   [[nodiscard]] int wait_time(int wait_ms, base::Instant now) const;
@@ -194,6 +195,7 @@ class Broker {
   void on_close(const FlowClose& close, base::Instant now);
   void on_abort(const BrokerFlow& flow, base::Instant now);
   void end_later(BrokerFlow& flow, flow::CloseHow how);
+  void cut(int socket, flow::Protocol protocol);
   void end_sockets();
   void stop_waiting(BrokerFlow& flow);
   void time_out(base::Instant now);
@@ -335,8 +337,10 @@ class Broker {
   HostChange host_ = HostChange::kUnchanged;  // the last drain's answer
   bool drained_ = false;                      // since the last message of this turn was read
   bool stop_ = false;
-  bool rejected_ = false;  // the first policy
-  bool loaded_ = false;    // policy files came in this turn
+  bool uncut_ = false;      // in this turn: a socket that the translator still holds could not be cut
+  bool lane_lost_ = false;  // in this turn: a channel that took an answer no more
+  bool rejected_ = false;   // the first policy
+  bool loaded_ = false;     // policy files came in this turn
 };
 
 }  // namespace cordon::sandbox

@@ -79,7 +79,7 @@ Destination destination_of(msghdr& message) {
 }
 
 // Closing alone would send a FIN: the peer could take it for an answer.
-void reset_peer(base::Fd socket) { cut_socket(socket.get(), flow::Protocol::kTcp); }
+void reset_peer(base::Fd socket) { static_cast<void>(cut_socket(socket.get(), flow::Protocol::kTcp)); }
 
 bool out_of_resources(int error) {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;

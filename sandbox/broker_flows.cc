@@ -130,9 +130,10 @@ void Broker::refuse_late(std::uint32_t slot, BrokerFlow& flow, const Verdict& ve
                          base::Instant now) {
   ++counters_.denied_late;
   judge_.on_cut(view(flow), verdict, why, false, false, now);
-  // Nothing was sent; the service sees a reset at most.
+  // Nothing was sent, nobody else holds it; the service sees a reset at most.
   if (flow.socket.valid())
-    end_socket(flow.socket.get(), flow.tuple.protocol, flow.dial.address.family(), flow::CloseHow::kReset);
+    static_cast<void>(end_socket(flow.socket.get(), flow.tuple.protocol, flow.dial.address.family(),
+                                 flow::CloseHow::kReset));
   answer({{slot, flow.generation}, Answer::Kind::kRefuse, verdict.how, 0});
   forget(slot);
 }
@@ -223,6 +224,11 @@ void Broker::end_later(BrokerFlow& flow, flow::CloseHow how) {
   if (flow.tuple.protocol != flow::Protocol::kTcp || ended_.size() >= kMost) end_sockets();
 }
 
+// A holder whose socket cannot be taken from it is ended itself, at the end of the turn.
+void Broker::cut(int socket, flow::Protocol protocol) {
+  if (!cut_socket(socket, protocol)) uncut_ = true;
+}
+
 void Broker::end_sockets() {
   for (Ended& ended : ended_) end_granted(ended);
   ended_.clear();
@@ -251,7 +257,7 @@ void Broker::cut_all(base::Instant now) {
     if (flow.state == State::kGranted) {
       judge_.on_cut(view(flow), {}, Cut::kTranslatorGone, true, false, now);
       measure(flow);
-      cut_socket(flow.socket.get(), flow.tuple.protocol);
+      cut(flow.socket.get(), flow.tuple.protocol);
     }
     forget(slot);
   }

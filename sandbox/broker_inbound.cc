@@ -72,7 +72,7 @@ void Broker::offer(const Arrival& arrival, const flow::Tuple& seen, const Verdic
     ++inbound_->counters.limited;
     judge_.on_inbound_limit(seen, Limit::kConnections, now);
     if (verdict.account != 0) judge_.release(verdict.account);
-    cut_socket(socket.get(), seen.protocol);
+    static_cast<void>(cut_socket(socket.get(), seen.protocol));
     return;
   }
   while (inbound_->next_offer == 0 || inbound_->offers.contains(inbound_->next_offer)) ++inbound_->next_offer;
@@ -177,7 +177,7 @@ void Broker::on_decline(const FlowDecline& decline, base::Instant now) {
   } else {
     measure(offer.flow);  // cutting clears the kernel's count
     judge_.on_inbound_limit(offer.flow.tuple, Limit::kConnections, now);
-    cut_socket(offer.flow.socket.get(), offer.flow.tuple.protocol);
+    cut(offer.flow.socket.get(), offer.flow.tuple.protocol);
   }
   forget_offer(decline.offer);
 }
@@ -241,7 +241,7 @@ void Broker::cut_offers(std::span<const std::uint32_t> numbers, base::Instant no
   for (const std::uint32_t number : numbers) {
     const BrokerFlow& flow = inbound_->offers.at(number).flow;
     measure(flow);
-    cut_socket(flow.socket.get(), flow.tuple.protocol);
+    cut(flow.socket.get(), flow.tuple.protocol);
   }
   if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
   for (const std::uint32_t number : numbers) {
@@ -275,7 +275,7 @@ void Broker::time_out_offers(base::Instant now) {
     }
     ++inbound_->counters.timed_out;
     judge_.on_inbound_limit(offer.flow.tuple, Limit::kConnections, now);
-    cut_socket(offer.flow.socket.get(), offer.flow.tuple.protocol);
+    static_cast<void>(cut_socket(offer.flow.socket.get(), offer.flow.tuple.protocol));  // not sent
     forget_offer(number);
   }
   inbound_->overdue_since =
@@ -294,7 +294,7 @@ void Broker::drop_offers() {
     const BrokerFlow& flow = first->second.flow;
     if (!first->second.cut) {
       measure(flow);
-      cut_socket(flow.socket.get(), flow.tuple.protocol);
+      cut(flow.socket.get(), flow.tuple.protocol);
     }
     forget_offer(first->first);
   }

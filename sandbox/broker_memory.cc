@@ -176,8 +176,9 @@ void Broker::end_granted(Ended& ended) {
   const std::uint32_t queued = graceful ? held_by(ended.socket.get()).queued : 0;
   // Nobody stands for what a flow leaves behind: with the budget used up it leaves nothing.
   const bool room = leaving_.size() < kMostLeaving && budget_.used() <= budget_.bytes();
-  end_socket(ended.socket.get(), ended.protocol, ended.family,
-             queued == 0 || room ? ended.how : flow::CloseHow::kReset);
+  if (!end_socket(ended.socket.get(), ended.protocol, ended.family,
+                  queued == 0 || room ? ended.how : flow::CloseHow::kReset))
+    uncut_ = true;
   base::Fd socket = std::move(ended.socket);
   if (queued == 0 || !room) return;
   const base::Instant now = base::monotonic_now();
@@ -195,7 +196,7 @@ void Broker::see_off(base::Instant now) {
       socket.since = now;
     }
     if (!over && now - socket.since < kNoProgress) return false;
-    cut_socket(socket.fd.get(), flow::Protocol::kTcp);
+    cut(socket.fd.get(), flow::Protocol::kTcp);
     return true;
   });
   leaving_due_ = leaving_.empty() ? base::Instant::never() : now + kLeavingLook;

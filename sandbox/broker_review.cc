@@ -154,7 +154,7 @@ void Broker::end_flows(base::Instant now) {
     BrokerFlow& flow = *table_.at(entry.slot);
     if (flow.state != State::kGranted) continue;
     measure(flow);  // cutting clears the kernel's count
-    cut_socket(flow.socket.get(), flow.tuple.protocol);
+    cut(flow.socket.get(), flow.tuple.protocol);
   }
   if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
 

@@ -100,19 +100,28 @@ bool bind_port(int fd, const net::IpAddress& address, net::Port port) {
   return ::bind(fd, &at.generic, at.length) == 0;
 }
 
+bool stop_sharing(std::span<const int> sockets) {
+  bool all = true;
+  for (const int socket : sockets)
+    all &= set(socket, SOL_SOCKET, SO_REUSEADDR, 0) || set(socket, SOL_SOCKET, SO_REUSEADDR, 0);
+  return all;
+}
+
 // Two flows of one guest port to different remotes: SO_REUSEADDR on all of ours, only around the bind, so
 // that a stranger who asks for the port later is still refused.
-bool bind_shared_port(int fd, const net::IpAddress& address, net::Port port, std::span<const int> ours) {
+// nullopt: the port would stay open to others.
+std::optional<bool> bind_shared_port(int fd, const net::IpAddress& address, net::Port port,
+                                     std::span<const int> ours) {
   for (const int other : ours) set(other, SOL_SOCKET, SO_REUSEADDR, 1);
   set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   const bool bound = bind_port(fd, address, port);
-  set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
-  for (const int other : ours) set(other, SOL_SOCKET, SO_REUSEADDR, 0);
+  if (!stop_sharing(ours) || !set(fd, SOL_SOCKET, SO_REUSEADDR, 0)) return std::nullopt;
   return bound;
 }
 
 // Ports below 1024 are not tried: they need a privilege, and a service of the host may want them.
-bool keep_port(int fd, const flow::Tuple& tuple, const net::IpAddress& address, std::span<const int> ours) {
+std::optional<bool> keep_port(int fd, const flow::Tuple& tuple, const net::IpAddress& address,
+                              std::span<const int> ours) {
   constexpr std::uint16_t kFirstUnprivileged = 1024;
   const bool echo = tuple.protocol == flow::Protocol::kIcmpEcho;
   if (tuple.guest.port.number() == 0 || (!echo && tuple.guest.port.number() < kFirstUnprivileged))
@@ -186,7 +195,9 @@ OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::
   } else {
     if (!accept_only(fd.get(), verdict.dial, tuple.protocol, !verdict.local_service)) return failed();
     set_datagram_options(fd.get(), tuple.protocol, family);
-    out.kept_port = keep_port(fd.get(), tuple, from, same_port);
+    const auto kept = keep_port(fd.get(), tuple, from, same_port);
+    if (!kept) return failed();
+    out.kept_port = *kept;
   }
   if (chosen && !out.kept_port && !bind_port(fd.get(), from, net::Port{})) return failed();
   out.error = connect_to(fd.get(), verdict.dial, verdict.scope_id);
@@ -226,7 +237,7 @@ OpenedSocket open_reply_socket(const ReplyPath& path, std::span<const int> same_
   for (const int other : same_port) set(other, SOL_SOCKET, SO_REUSEADDR, 1);
   set(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   const int bind_error = ::bind(fd.get(), &at.generic, at.length) == 0 ? 0 : errno;
-  for (const int other : same_port) set(other, SOL_SOCKET, SO_REUSEADDR, 0);
+  if (!stop_sharing(same_port)) return failed();
   out.error = bind_error != 0 ? bind_error : connect_to(fd.get(), path.peer, path.scope_id);
   out.socket = std::move(fd);
   return out;
@@ -261,31 +272,29 @@ SocketFacts look_at(int socket, net::Family family, bool ask_peer) {
   return out;
 }
 
-void cut_socket(int socket, flow::Protocol protocol) {
+bool cut_socket(int socket, flow::Protocol protocol) {
   if (protocol == flow::Protocol::kTcp) {
     // shutdown() would still deliver everything that is queued.
     sockaddr nobody{};
     nobody.sa_family = AF_UNSPEC;
-    ::connect(socket, &nobody, sizeof nobody);
-    return;
+    if (::connect(socket, &nobody, sizeof nobody) == 0) return true;
+    // EBUSY: of Linux 6.1 to 6.6, while somebody waits in a call on it. The other holder may.
+    ::shutdown(socket, SHUT_RDWR);
+    return false;
   }
-  refuse_all(socket);
-  set(socket, SOL_SOCKET, SO_LOCK_FILTER, 1);
-  ::shutdown(socket, SHUT_RDWR);
+  const bool deaf = refuse_all(socket) && set(socket, SOL_SOCKET, SO_LOCK_FILTER, 1);
+  return ::shutdown(socket, SHUT_RDWR) == 0 && deaf;
 }
 
-void end_socket(int socket, flow::Protocol protocol, net::Family family, flow::CloseHow how) {
+bool end_socket(int socket, flow::Protocol protocol, net::Family family, flow::CloseHow how) {
   // The other holder may have kept its descriptor: closing ours alone would leave it a socket nobody watches.
-  if (protocol == flow::Protocol::kUdp && strand(socket, family)) return;
-  if (protocol != flow::Protocol::kTcp || how == flow::CloseHow::kReset) {
-    cut_socket(socket, protocol);
-    return;
-  }
-  // ENOTCONN: both ends have closed already (TCP_CLOSE), and then close() never waits.
-  if (::shutdown(socket, SHUT_RDWR) != 0) return;
+  if (protocol == flow::Protocol::kUdp && strand(socket, family)) return true;
+  if (protocol != flow::Protocol::kTcp || how == flow::CloseHow::kReset) return cut_socket(socket, protocol);
+  // ENOTCONN: both ends have closed already (TCP_CLOSE), there is nothing to lose.
+  if (::shutdown(socket, SHUT_RDWR) != 0) return cut_socket(socket, protocol);
   // The other holder may also have set a lingering close, which would make ours wait.
   const linger none{0, 0};
-  ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  return ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &none, sizeof none) == 0;
 }
 
 flow::RefuseHow refusal_for(int error) {

@@ -60,10 +60,11 @@ struct SocketFacts {
 [[nodiscard]] SocketFacts look_at(int socket, net::Family family, bool ask_peer = true);
 
 // After this nothing leaves by the socket and nothing more arrives, whoever else holds it. TCP: the peer gets
-// a reset, what was queued is gone.
-void cut_socket(int socket, flow::Protocol protocol);
+// a reset, what was queued is gone. False: the kernel refused, the other holder still has a working socket.
+[[nodiscard]] bool cut_socket(int socket, flow::Protocol protocol);
 // The flow's regular end. Graceful TCP: what was queued still goes out, then FIN, also after a close().
-void end_socket(int socket, flow::Protocol protocol, net::Family family, flow::CloseHow how);
+// False: as above.
+bool end_socket(int socket, flow::Protocol protocol, net::Family family, flow::CloseHow how);
 
 // What a guest sees for a failed connect().
 [[nodiscard]] flow::RefuseHow refusal_for(int error);

@@ -47,6 +47,7 @@ enum class Violation : std::uint8_t {
   kEnum,
   kDescriptor,  // one too many, or none where one is due
   kOffer,       // an offer that was not made, or was answered before
+  kUncut,       // no breach: the kernel did not let the broker take a socket from it
 };
 [[nodiscard]] std::string_view to_string(Violation violation);
 

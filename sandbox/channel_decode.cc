@@ -197,6 +197,7 @@ std::string_view to_string(Violation violation) {
     case Violation::kEnum: return "enum";
     case Violation::kDescriptor: return "descriptor";
     case Violation::kOffer: return "offer";
+    case Violation::kUncut: return "uncut";
   }
   return "?";
 }

@@ -160,7 +160,7 @@ std::expected<FromBroker, ReceiveStop> LauncherControl::receive() {
   if (type == Type::kReady) return Ready{value};
   if (type == Type::kRevokeBegin) return RevokeBegin{value};
   if (type == Type::kRevokeEnd) return RevokeEnd{value};
-  if (type == Type::kKillTranslator && value <= static_cast<std::uint32_t>(Violation::kOffer))
+  if (type == Type::kKillTranslator && value <= static_cast<std::uint32_t>(Violation::kUncut))
     return KillTranslator{static_cast<Violation>(value)};
   if (type == Type::kReloadPolicy) return ReloadPolicy{};
   if (type == Type::kReopenAudit) return ReopenAudit{};

@@ -92,7 +92,9 @@ Packet receive_packet(int socket, base::MutableBytes buffer, AcceptFd accept) {
   const ssize_t size = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
   Packet packet;
   if (size < 0) {
-    packet.status = errno == EAGAIN || errno == EINTR ? PacketStatus::kEmpty : PacketStatus::kClosed;
+    // What passes: the socket stays readable, and is read again.
+    const bool passes = errno == EAGAIN || errno == EINTR || errno == ENOMEM || errno == ENOBUFS;
+    packet.status = passes ? PacketStatus::kEmpty : PacketStatus::kClosed;
     return packet;
   }
   std::size_t received = 0;

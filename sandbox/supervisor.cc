@@ -178,7 +178,9 @@ base::Result<void> Supervisor::read_control() {
     if (std::holds_alternative<control::ReloadPolicy>(*message)) load_policy(control::LoadCause::kControl);
     if (std::holds_alternative<control::ReopenAudit>(*message)) reopen_audit();
     if (const auto* order = std::get_if<control::KillTranslator>(&*message))
-      kill_translator("it broke the channel's protocol (" + std::string{to_string(order->reason)} + ")");
+      kill_translator(order->reason == Violation::kUncut ? "a socket could not be taken from it"
+                                                         : "it broke the channel's protocol (" +
+                                                               std::string{to_string(order->reason)} + ")");
   }
   return {};
 }
