@@ -41,7 +41,7 @@ def bulk():
 def udp():
     while not over():
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as link:
-            link.settimeout(0.2)
+            link.settimeout(0.05)
             try:
                 link.connect((address, port))
                 for _ in range(50):
