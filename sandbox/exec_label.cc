@@ -29,31 +29,34 @@ std::string read_label(const std::string& path) {
 }
 
 // "user:role:type:range"; the range may have colons, and MLS may be off.
-std::optional<std::string> selinux_label(std::string_view current, Role role) {
+std::optional<LabelWish> selinux_label(std::string_view current, Role role) {
   const auto user = current.find(':');
   const auto type = user == current.npos ? user : current.find(':', user + 1);
   if (type == current.npos) return std::nullopt;
   const auto end = std::min(current.find(':', type + 1), current.size());
   const auto name = current.substr(type + 1, end - type - 1);
   if (name != "cordon_t" && name != "cordon_loader_t") return std::nullopt;
-  return std::string{current.substr(0, type + 1)} + "cordon_" + std::string{short_name(role)} + "_t" +
-         std::string{current.substr(end)};
+  return LabelWish{.wanted = std::string{current.substr(0, type + 1)} + "cordon_" +
+                             std::string{short_name(role)} + "_t" + std::string{current.substr(end)},
+                   .own = std::string{current}};
 }
 
 // "profile (mode)", "profile//child (mode)"; a stack or a namespace is not ours to change.
-std::optional<std::string> apparmor_label(std::string_view current, Role role) {
+std::optional<LabelWish> apparmor_label(std::string_view current, Role role, bool no_new_privs) {
   const auto name = current.substr(0, current.find(" ("));
   if (name.find('&') != name.npos) return std::nullopt;
   const auto profile = name.substr(0, name.find("//"));
   if (profile != kOurs && !profile.starts_with("cordon-")) return std::nullopt;
-  return "exec " + std::string{profile} + "//" + std::string{short_name(role)};
+  return LabelWish{.wanted = (no_new_privs ? "stack " : "exec ") + std::string{profile} + "//" +
+                             std::string{short_name(role)},
+                   .own = "exec " + std::string{name}};
 }
 
 }  // namespace
 
-std::optional<std::string> label_for(std::string_view current, Role role, bool no_new_privs) {
+std::optional<LabelWish> label_for(std::string_view current, Role role, bool no_new_privs) {
   if (current.find(':') != current.npos) return selinux_label(current, role);
-  return no_new_privs ? std::nullopt : apparmor_label(current, role);
+  return apparmor_label(current, role, no_new_privs);
 }
 
 ExecLabel ExecLabel::find(Role role, const std::string& attributes) {
@@ -61,21 +64,22 @@ ExecLabel ExecLabel::find(Role role, const std::string& attributes) {
   ExecLabel label;
   // AppArmor's own folder first: where modules are stacked, the other one may belong to somebody else.
   for (const std::string& folder : {attributes + "/apparmor", attributes}) {
-    auto text = label_for(read_label(folder + "/current"), role, no_new_privs);
-    if (!text) continue;
+    auto wish = label_for(read_label(folder + "/current"), role, no_new_privs);
+    if (!wish) continue;
     label.file_ = folder + "/exec";
-    label.text_ = std::move(*text);
+    label.wish_ = std::move(*wish);
     break;
   }
   return label;
 }
 
-void ExecLabel::ask() const {
-  if (text_.empty()) return;
+bool ExecLabel::write(const std::string& text) const {
+  if (text.empty()) return false;
   const int file = ::open(file_.c_str(), O_WRONLY | O_CLOEXEC);
-  if (file < 0) return;
-  static_cast<void>(!::write(file, text_.data(), text_.size()));
+  if (file < 0) return false;
+  const bool taken = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   ::close(file);
+  return taken;
 }
 
 std::string own_label(const std::string& attributes) {

@@ -94,8 +94,10 @@ void place_descriptors(const ChildPlan& plan) {
   if (!close_from(STDERR_FILENO + 1, Rest::kCloseOnExec)) child_fail("close_range");
   for (const auto& move : moves)
     if (::dup2(move.from, move.to) < 0) child_fail("descriptors");
+  const auto execute = [&] { ::syscall(SYS_execveat, executable, "", plan.argv, plan.envp, AT_EMPTY_PATH); };
   plan.label.ask();
-  ::syscall(SYS_execveat, executable, "", plan.argv, plan.envp, AT_EMPTY_PATH);
+  execute();
+  if (plan.label.take_back()) execute();
   child_fail("exec");
 }
 

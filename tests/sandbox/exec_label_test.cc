@@ -27,7 +27,7 @@ TEST_CASE("exec label: a role's own where ours is in force, else none") {
            "exec cordon-drop-in//broker"},
       Case{"AppArmor, loader starts a reader", "cordon//loader (enforce)", Role::kPolicyReader, false,
            "exec cordon//reader"},
-      Case{"AppArmor, under no_new_privs", "cordon (enforce)", Role::kBroker, true, ""},
+      Case{"AppArmor, under no_new_privs", "cordon (enforce)", Role::kBroker, true, "stack cordon//broker"},
       Case{"AppArmor, a stack", "cordon//&unpriv (enforce)", Role::kBroker, false, ""},
       Case{"AppArmor, libvirt's child profile", "libvirt-1b4e//passt (enforce)", Role::kBroker, false, ""},
       Case{"AppArmor, a name that only begins like ours", "cordonbleu (enforce)", Role::kBroker, false, ""},
@@ -45,8 +45,17 @@ TEST_CASE("exec label: a role's own where ours is in force, else none") {
   };
   for (const auto& c : kCases) {
     CAPTURE(c.name);
-    CHECK(label_for(c.current, c.role, c.no_new_privs).value_or("") == c.wanted);
+    CHECK(label_for(c.current, c.role, c.no_new_privs).value_or(LabelWish{}).wanted == c.wanted);
   }
+}
+
+TEST_CASE("exec label: what was asked for is taken back by asking for our own") {
+  const auto own = [](std::string_view current) {
+    return label_for(current, Role::kTranslator, false).value_or(LabelWish{}).own;
+  };
+  CHECK(own("cordon (enforce)") == "exec cordon");
+  CHECK(own("cordon//loader (complain)") == "exec cordon//loader");
+  CHECK(own("system_u:system_r:cordon_t:s0:c1") == "system_u:system_r:cordon_t:s0:c1");
 }
 
 namespace {
@@ -84,6 +93,9 @@ TEST_CASE("exec label: AppArmor's own folder is asked first, and written to") {
   CHECK(attributes.get("apparmor/exec") == "exec cordon-drop-in//translator");
   CHECK(attributes.get("exec").empty());
   CHECK(own_label(attributes.path()) == "cordon-drop-in (enforce)");
+  attributes.put("apparmor/exec", "");
+  CHECK(ExecLabel::find(Role::kTranslator, attributes.path()).take_back());
+  CHECK(attributes.get("apparmor/exec") == "exec cordon-drop-in");
 }
 
 TEST_CASE("exec label: SELinux, whose label ends in a zero byte") {
@@ -100,6 +112,7 @@ TEST_CASE("exec label: a module that has nothing for us is not asked") {
   attributes.put("current", "unconfined\n");
   attributes.put("exec", "");
   ExecLabel::find(Role::kBroker, attributes.path()).ask();
+  CHECK_FALSE(ExecLabel::find(Role::kBroker, attributes.path()).take_back());
   CHECK(attributes.get("exec").empty());
   CHECK(own_label(attributes.path()).empty());
   ExecLabel::find(Role::kBroker, attributes.path() + "/missing").ask();
