@@ -21,6 +21,13 @@ begin() {  # in the background, without waiting until it is ready
   begun=$!
 }
 found() { victim=$(role "$1"); }
+# Not only out of sight: a process that ends has no command line any more while it still closes what it had open.
+ended() {
+  local pid
+  for pid in "$@"; do
+    ! [ -e /proc/"$pid"/stat ] || grep -q '^State:.*Z' /proc/"$pid"/status 2>/dev/null || return 1
+  done
+}
 
 bad=0
 for round in $(seq "$ROUNDS"); do
@@ -29,6 +36,7 @@ for round in $(seq "$ROUNDS"); do
     # A start takes some 50 ms: half of these are before its end.
     milliseconds 100
     within 3 found $who || { say "no $who in round $round"; bad=$((bad + 1)); }
+    read -ra family <<<"$(cordon_processes | tr '\n' ' ')"
     kill -9 "$victim" 2>/dev/null
     touch $W/log/stop
     if [ $who = broker ]; then
@@ -41,11 +49,14 @@ for round in $(seq "$ROUNDS"); do
       wait $begun 2>/dev/null
     fi
     within 3 none_left || { say "$who, round $round: left $(cordon_processes)"; bad=$((bad + 1)); }
+    within 3 ended "${family[@]}" || { say "$who, round $round: somebody does not end"; bad=$((bad + 1)); }
+    [ $bad = 0 ] || cat $W/log/begun.err
   done
 done
 expect "broker and launcher killed at $ROUNDS random moments of a start each: nothing is left" test $bad = 0
 expect "no interface is left" test "$(links)" = "$before"
-expect "no namespace is left" test "$(namespaces)" = "$spaces"
+as_before() { [ "$(namespaces)" = "$spaces" ]; }
+expect "no namespace is left" within 3 as_before
 expect "the next start takes the names of the dead" works_again
 expect "and leaves none" test ! -e $W/control.sock -a ! -e $W/cordon.pid
 
@@ -99,10 +110,12 @@ for round in $(seq "$ROUNDS"); do
   rm -f $W/log/stop
   background held "${names[@]}" -- sh -c "$holds"
   launcher=$(role launcher)
+  read -ra family <<<"$(cordon_processes | tr '\n' ' ')"
   kill -HUP "$launcher"
   milliseconds 30
   kill -9 "$launcher"
   wait "${pid_of[held]}" 2>/dev/null
+  within 3 ended "${family[@]}"
   within 3 none_left || { say "round $round: left $(cordon_processes)"; bad=$((bad + 1)); }
 done
 expect "the launcher killed at $ROUNDS random moments of a reload: nothing is left" test $bad = 0
