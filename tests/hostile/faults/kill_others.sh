@@ -2,7 +2,7 @@
 # guest's network ends, or the reload fails; no process, interface or namespace is left, and the next start works with the
 # same names. ROUNDS=100 is the long form.
 . "$(dirname "$0")/../../netns/world.sh"
-ROUNDS=${ROUNDS:-5}
+ROUNDS=${ROUNDS:-2}
 start server server $TRAFFIC server $PORT
 links() { ip netns exec host ip -o link | wc -l; }
 before=$(links)

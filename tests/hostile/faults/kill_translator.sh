@@ -2,7 +2,7 @@
 # by itself, each time. KILLS=200 is the long form. A crash loop, which no restart helps, slows down and does not end.
 . "$(dirname "$0")/../../netns/world.sh"
 here=$(cd "$(dirname "$0")" && pwd)
-KILLS=${KILLS:-14}
+KILLS=${KILLS:-10}
 LIMIT_MS=${LIMIT_MS:-2000}  # of a busy machine; a quiet one stays below 200
 start far server python3 "$here/far_end.py" 7001 $SERVER4 $SERVER6
 rm -f $W/log/stop

@@ -1,7 +1,7 @@
 # kill -9 of a virtual machine's translator at random moments under traffic: the connection is closed at once, and the next
 # one works. Of its monitor: the translator goes. Of the broker and the launcher: nothing is left. KILLS=200: the long form.
 . "$(dirname "$0")/../../netns/vm_world.sh"
-KILLS=${KILLS:-4}
+KILLS=${KILLS:-3}
 start server server $TRAFFIC server $PORT
 vm one --socket $SOCKET --pid-file $W/one.pid
 bad=0

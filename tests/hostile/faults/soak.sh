@@ -3,7 +3,7 @@
 # long form.
 . "$(dirname "$0")/../../netns/world.sh"
 here=$(cd "$(dirname "$0")" && pwd)
-SOAK_SECONDS=${SOAK_SECONDS:-25}
+SOAK_SECONDS=${SOAK_SECONDS:-15}
 cat >>$W/policy.yaml <<END
 ingress:
   - {name: peers, allow: [10.99.0.0/24, "fd00:99::/64"], log: all}
