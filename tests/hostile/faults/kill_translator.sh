@@ -3,7 +3,10 @@
 . "$(dirname "$0")/../../netns/world.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 KILLS=${KILLS:-10}
+PATIENCE=60
 LIMIT_MS=${LIMIT_MS:-2000}  # of a busy machine; a quiet one stays below 200
+SLACK_KIB=1024
+if grep -qE '__(asan|tsan)_init' "$CORDON"; then SLACK_KIB=65536 LIMIT_MS=10000; fi
 start far server python3 "$here/far_end.py" 7001 $SERVER4 $SERVER6
 rm -f $W/log/stop
 background loaded -- python3 "$here/load.py" $SERVER4 7001 1000000 $W/log/events --stop $W/log/stop
@@ -64,7 +67,7 @@ fds=$(launcher_fds) kib=$(launcher_kib)
 expect "the translator is killed $KILLS times" python3 $W/killer.py $KILLS $W/log/kills
 expect "the launcher has as many descriptors as before: $fds" test "$(launcher_fds)" = "$fds"
 say "  the launcher: $kib KiB before, $(launcher_kib) after"
-expect "and has not grown" test "$(launcher_kib)" -le $((kib + 1024))
+expect "and has not grown" test "$(launcher_kib)" -le $((kib + SLACK_KIB))
 restarted() { [ "$(grep -c '"message":"translator restarted: killed by signal 9' "$AUDIT")" = "$KILLS" ]; }
 expect "each kill is on record" within 3 restarted
 touch $W/log/stop

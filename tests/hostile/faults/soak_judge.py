@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""soak_judge.py USAGE LATENCIES AUDIT METRICS: prints the figures of a soak, fails when something grows.
+"""soak_judge.py USAGE LATENCIES AUDIT METRICS SLACK_KIB: prints the figures of a soak, fails when something grows.
 
 Growth is the difference of the last quarter to the second one: the first has caches, pools and tables fill. A leak of one
 page in a hundred requests, or a descriptor in ten thousand, is above the tolerance after an hour; a busy machine is not.
@@ -36,7 +36,7 @@ for name, rows in usage.items():
     fds = [quantile([row[2] - own * row[3] for row in part], 0.5) for part in (second, last)]
     check("%s: RSS KiB %d at first, %d second quarter, %d last; descriptors %d .. %d, without flows %d then %d" %
           (name, rows[0][1], rss[0], rss[1], min(r[2] for r in rows), max(r[2] for r in rows), fds[0], fds[1]),
-          rss[1] <= rss[0] * 1.05 + 512 and fds[1] <= fds[0] + 16)
+          rss[1] <= rss[0] * 1.05 + int(sys.argv[5]) and fds[1] <= fds[0] + 16)
 
 latencies = {}
 for line in open(sys.argv[2]):
