@@ -6,12 +6,13 @@
 // socket is asked what it holds (SO_MEMINFO takes no lock). Limits are put on or taken off in the same pass;
 // that takes the socket's lock, which a captured translator may hold, so the launcher's clock runs around it.
 //
+// The translator may keep a descriptor of a flow that ended, so what the socket received is given back then.
+//
 // A flow that ended with bytes still queued leaves a socket that the kernel keeps until the peer has taken
 // them, or for minutes when it does not: memory that no flow stands for. So the broker keeps its duplicate of
 // such a socket, counts it, and lets go of it when its queue is empty; one that makes no progress, or is in
 // the way of the budget, is reset.
 #include <fcntl.h>
-#include <linux/sock_diag.h>
 #include <sys/socket.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -35,21 +36,6 @@ constexpr std::uint32_t kLooksPerTurn = 1024;
 constexpr std::size_t kMostLeaving = 4096;
 constexpr base::Duration kLeavingLook = std::chrono::milliseconds{100};
 constexpr base::Duration kNoProgress = std::chrono::seconds{60};
-
-struct Held {
-  std::uint64_t all = 0;
-  std::uint32_t queued = 0;  // to be sent
-};
-Held held_by(int socket) {
-  std::array<std::uint32_t, SK_MEMINFO_VARS> info{};
-  socklen_t size = sizeof info;
-  if (::getsockopt(socket, SOL_SOCKET, SO_MEMINFO, info.data(), &size) != 0) return {};
-  // What is charged in advance can be below zero for a moment.
-  const auto forward = std::max(static_cast<std::int32_t>(info[SK_MEMINFO_FWD_ALLOC]), 0);
-  return {std::uint64_t{info[SK_MEMINFO_RMEM_ALLOC]} + info[SK_MEMINFO_WMEM_QUEUED] +
-              static_cast<std::uint64_t>(forward) + info[SK_MEMINFO_OPTMEM] + info[SK_MEMINFO_BACKLOG],
-          info[SK_MEMINFO_WMEM_QUEUED]};
-}
 
 std::string read_text(const char* path) {
   const base::Fd fd{::open(path, O_RDONLY | O_CLOEXEC)};
@@ -143,13 +129,13 @@ void Broker::look_at_memory(base::Instant now) {
     }
     memory_left_ = table_.size();
     memory_seen_ = 0;
-    for (const Leaving& socket : leaving_) memory_seen_ += held_by(socket.fd.get()).all;
+    for (const Leaving& socket : leaving_) memory_seen_ += memory_of(socket.fd.get()).all;
   }
   const std::uint32_t serial = ++revoke_serial_;
   if (control_.send(control::RevokeBegin{serial}) != SendStatus::kSent) stop_ = true;
   if (fresh && inbound_) {
     for (auto& [number, offer] : inbound_->offers) {
-      memory_seen_ += held_by(offer.flow.socket.get()).all;
+      memory_seen_ += memory_of(offer.flow.socket.get()).all;
       limit_memory(offer.flow);
     }
   }
@@ -158,7 +144,7 @@ void Broker::look_at_memory(base::Instant now) {
     if (memory_left_ == 0) break;
     BrokerFlow& flow = *table_.at(table_.live()[--memory_left_]);
     if (!flow.socket.valid()) continue;
-    memory_seen_ += held_by(flow.socket.get()).all;
+    memory_seen_ += memory_of(flow.socket.get()).all;
     limit_memory(flow);
   }
   if (control_.send(control::RevokeEnd{serial}) != SendStatus::kSent) stop_ = true;
@@ -173,14 +159,18 @@ void Broker::look_at_memory(base::Instant now) {
 
 void Broker::end_granted(Ended& ended) {
   const bool graceful = ended.protocol == flow::Protocol::kTcp && ended.how == flow::CloseHow::kGraceful;
-  const std::uint32_t queued = graceful ? held_by(ended.socket.get()).queued : 0;
+  const std::uint32_t queued = graceful ? memory_of(ended.socket.get()).queued : 0;
   // Nobody stands for what a flow leaves behind: with the budget used up it leaves nothing.
   const bool room = leaving_.size() < kMostLeaving && budget_.used() <= budget_.bytes();
   if (!end_socket(ended.socket.get(), ended.protocol, ended.family,
                   queued == 0 || room ? ended.how : flow::CloseHow::kReset))
     uncut_ = true;
   base::Fd socket = std::move(ended.socket);
-  if (queued == 0 || !room) return;
+  if (queued == 0 && (!graceful || memory_of(socket.get()).received == 0)) return;
+  if (!room) {
+    cut(socket.get(), ended.protocol);
+    return;
+  }
   const base::Instant now = base::monotonic_now();
   leaving_.push_back({std::move(socket), queued, now});
   leaving_due_ = std::min(leaving_due_, now + kLeavingLook);
@@ -189,8 +179,11 @@ void Broker::end_granted(Ended& ended) {
 void Broker::see_off(base::Instant now) {
   const bool over = budget_.used() > budget_.bytes();
   std::erase_if(leaving_, [&](Leaving& socket) {
-    const std::uint32_t queued = held_by(socket.fd.get()).queued;
-    if (queued == 0) return true;
+    const std::uint32_t queued = memory_of(socket.fd.get()).queued;
+    if (queued == 0) {
+      if (!empty_socket(socket.fd.get(), flow::Protocol::kTcp)) uncut_ = true;
+      return true;
+    }
     if (queued != socket.queued) {
       socket.queued = queued;
       socket.since = now;

@@ -1,13 +1,16 @@
 #include "sandbox/broker_socket.h"
 
 #include <linux/filter.h>
+#include <linux/sock_diag.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "core/base/bytes.h"
 #include "core/net/sockaddr.h"
@@ -169,6 +172,22 @@ std::optional<net::Endpoint> peer_of(int fd) {
   return net::from_sockaddr(name);
 }
 
+// Reads a queue of the socket until it is empty; bounded, in case somebody still fills it.
+void read_away(int socket, int queue, bool stream) {
+  constexpr int kMostReads = 1 << 16;
+  std::array<std::byte, 1 << 16> nowhere;  // a datagram's rest is dropped
+  int errors = 0;
+  for (int i = 0; i < kMostReads && errors < 2; ++i) {
+    iovec part{nowhere.data(), nowhere.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    const ssize_t got = ::recvmsg(socket, &message, MSG_DONTWAIT | queue);
+    if ((got == 0 && stream) || (got < 0 && errno == EAGAIN)) return;
+    if (got < 0) ++errors;  // the socket's own is told once
+  }
+}
+
 }  // namespace
 
 OpenedSocket open_socket(const flow::Tuple& tuple, const Verdict& verdict, std::span<const int> same_port) {
@@ -283,15 +302,41 @@ bool cut_socket(int socket, flow::Protocol protocol) {
     return false;
   }
   const bool deaf = refuse_all(socket) && set(socket, SOL_SOCKET, SO_LOCK_FILTER, 1);
-  return ::shutdown(socket, SHUT_RDWR) == 0 && deaf;
+  const bool cut = ::shutdown(socket, SHUT_RDWR) == 0 && deaf;
+  empty_socket(socket, protocol);
+  return cut;
+}
+
+SocketMemory memory_of(int socket) {
+  std::array<std::uint32_t, SK_MEMINFO_VARS> info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(socket, SOL_SOCKET, SO_MEMINFO, info.data(), &size) != 0) return {};
+  // What is charged in advance can be below zero for a moment.
+  const auto forward = std::max(static_cast<std::int32_t>(info[SK_MEMINFO_FWD_ALLOC]), 0);
+  return {std::uint64_t{info[SK_MEMINFO_RMEM_ALLOC]} + info[SK_MEMINFO_WMEM_QUEUED] +
+              static_cast<std::uint64_t>(forward) + info[SK_MEMINFO_OPTMEM] + info[SK_MEMINFO_BACKLOG],
+          info[SK_MEMINFO_WMEM_QUEUED], info[SK_MEMINFO_RMEM_ALLOC]};
+}
+
+bool empty_socket(int socket, flow::Protocol protocol) {
+  if (memory_of(socket).received == 0) return true;
+  const bool stream = protocol == flow::Protocol::kTcp;
+  read_away(socket, 0, stream);
+  if (!stream) {
+    read_away(socket, MSG_ERRQUEUE, stream);
+    return true;
+  }
+  const SocketMemory left = memory_of(socket);
+  return left.received == 0 || left.queued != 0 || cut_socket(socket, protocol);
 }
 
 bool end_socket(int socket, flow::Protocol protocol, net::Family family, flow::CloseHow how) {
   // The other holder may have kept its descriptor: closing ours alone would leave it a socket nobody watches.
-  if (protocol == flow::Protocol::kUdp && strand(socket, family)) return true;
+  if (protocol == flow::Protocol::kUdp && strand(socket, family)) return empty_socket(socket, protocol);
   if (protocol != flow::Protocol::kTcp || how == flow::CloseHow::kReset) return cut_socket(socket, protocol);
   // ENOTCONN: both ends have closed already (TCP_CLOSE), there is nothing to lose.
   if (::shutdown(socket, SHUT_RDWR) != 0) return cut_socket(socket, protocol);
+  if (!empty_socket(socket, protocol)) return false;
   // The other holder may also have set a lingering close, which would make ours wait.
   const linger none{0, 0};
   return ::setsockopt(socket, SOL_SOCKET, SO_LINGER, &none, sizeof none) == 0;

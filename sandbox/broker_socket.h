@@ -59,12 +59,25 @@ struct SocketFacts {
 // A connection's peer cannot change, so one that open_socket() has seen need not be asked for again.
 [[nodiscard]] SocketFacts look_at(int socket, net::Family family, bool ask_peer = true);
 
-// After this nothing leaves by the socket and nothing more arrives, whoever else holds it. TCP: the peer gets
-// a reset, what was queued is gone. False: the kernel refused, the other holder still has a working socket.
+// After this nothing leaves by the socket and nothing more is in it or arrives, whoever else holds it. TCP:
+// the peer gets a reset, what was queued is gone. False: the kernel refused, the other holder still has a
+// working socket.
 [[nodiscard]] bool cut_socket(int socket, flow::Protocol protocol);
 // The flow's regular end. Graceful TCP: what was queued still goes out, then FIN, also after a close().
 // False: as above.
 bool end_socket(int socket, flow::Protocol protocol, net::Family family, flow::CloseHow how);
+
+// Kernel memory of a socket; takes no lock.
+struct SocketMemory {
+  std::uint64_t all = 0;
+  std::uint32_t queued = 0;    // to be sent
+  std::uint32_t received = 0;  // and not read
+};
+[[nodiscard]] SocketMemory memory_of(int socket);
+// Gives back what a socket that has ended received: whoever else holds it would keep that memory, and no flow
+// would stand for it. Segments out of order cannot be read: of a connection with nothing left to send they
+// are reset away. False: as above.
+bool empty_socket(int socket, flow::Protocol protocol);
 
 // What a guest sees for a failed connect().
 [[nodiscard]] flow::RefuseHow refusal_for(int error);

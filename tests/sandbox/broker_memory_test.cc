@@ -175,6 +175,54 @@ TEST_CASE("socket memory: what a flow leaves behind is watched until the peer ha
   REQUIRE(rig.until([&] { return rig.broker->leaving() == 0; }));
 }
 
+TEST_CASE(
+    "socket memory: what a flow received is given back at its end, though the translator keeps the socket") {
+  constexpr auto kUdp = flow::Protocol::kUdp;
+  using End = std::function<void(Rig&, flow::Id)>;
+  struct Case {
+    std::string_view name;
+    flow::Protocol protocol;
+    End end;
+  };
+  const auto close = [](flow::CloseHow how) { return [how](Rig& rig, flow::Id id) { rig.close(id, how); }; };
+  const End kill = [](Rig& rig, flow::Id id) {
+    rig.broker->kill([](const FlowEntry&) { return true; });
+    REQUIRE(rig.until([&] { return rig.inbox.revocations.contains(id); }));
+  };
+  const End hang_up = [](Rig& rig, flow::Id) {
+    ::shutdown(rig.translator_fd, SHUT_RDWR);
+    REQUIRE(rig.until([&] { return rig.broker->flows() == 0; }));
+  };
+  for (const auto& [name, protocol, end] :
+       {Case{"TCP, closed", kTcp, close(flow::CloseHow::kGraceful)},
+        Case{"TCP, reset", kTcp, close(flow::CloseHow::kReset)}, Case{"TCP, cut", kTcp, kill},
+        Case{"TCP, no channel", kTcp, hang_up}, Case{"UDP, closed", kUdp, close(flow::CloseHow::kGraceful)},
+        Case{"UDP, cut", kUdp, kill}, Case{"UDP, no channel", kUdp, hang_up}}) {
+    CAPTURE(name);
+    Rig rig;
+    const bool stream = protocol == kTcp;
+    const base::Fd server = serve_far(stream ? SOCK_STREAM : SOCK_DGRAM, "198.51.100.1", 0);
+    flow::Id id;
+    const base::Fd kept = rig.grant(tuple(protocol, "198.51.100.1", port_of(server.get())), &id);
+    base::Fd peer;
+    if (stream) {
+      peer = accept_one(server.get());
+      Pair::flood(peer.get());
+    } else {
+      REQUIRE(write_some(kept.get(), "x") == "sent");
+      REQUIRE(readable(server.get(), 2000));
+      net::SockAddr from;
+      from.length = sizeof from.storage;
+      char byte = 0;
+      REQUIRE(::recvfrom(server.get(), &byte, 1, 0, &from.generic, &from.length) == 1);
+      for (int i = 0; i < 200; ++i) REQUIRE(send_to(server.get(), *net::from_sockaddr(from), "many of them"));
+    }
+    REQUIRE(rig.until([&] { return memory_of(kept.get()).received > 10'000; }));
+    end(rig, id);
+    CHECK(rig.until([&] { return memory_of(kept.get()).received == 0; }));
+  }
+}
+
 TEST_CASE("socket memory: an idle flow's end leaves nothing behind") {
   Rig rig;
   const base::Fd listener = serve_far(SOCK_STREAM, "198.51.100.1", 0);
