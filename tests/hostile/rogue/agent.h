@@ -46,7 +46,8 @@ struct Command {
   std::uint64_t address = 0;
   Call call;
   // kRepeat
-  Call second;
+  Call second;  // until it is done
+  Call third;   // once each time, whatever comes of it
   std::uint64_t times = 0;
   std::uint64_t milliseconds = 0;       // 0: no limit
   std::array<std::uint64_t, 4> bump{};  // arena offsets of numbers of 32 bits to be counted up; 0: none

@@ -202,9 +202,14 @@ Remote::Answer Remote::ask(const message::FlowRequest& request) {
   const Result sent = say(request);
   if (sent.value < 0 && sent.error != EPIPE)
     throw std::runtime_error("the channel takes no request: " + std::to_string(sent.error));
-  const auto answer = hear(sent.value < 0 ? milliseconds{0} : milliseconds{5000});
-  if (!answer) await_end();
-  return *answer;
+  // News of other flows may come first.
+  constexpr int kMostNews = 4096;
+  for (int i = 0; i < kMostNews; ++i) {
+    const auto answer = hear(sent.value < 0 ? milliseconds{0} : milliseconds{5000});
+    if (!answer) break;
+    if (answer->id == flow::Id{request.header.slot, request.header.generation}) return *answer;
+  }
+  await_end();
 }
 
 int Remote::grant(flow::Protocol protocol, std::string_view remote, std::uint16_t port, std::uint16_t from) {

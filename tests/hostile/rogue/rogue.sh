@@ -21,7 +21,7 @@ other=$(role translator)
 
 rm -f $W/ready
 env --default-signal=INT,QUIT nsenter --net=/run/netns/host $W/bin/cordon_rogue vm --quiet --policy $W/rogue.yaml \
-  --audit-log "$AUDIT.rogue" --ready-fd 7 --socket $W/vm.sock --control $W/ctl ${ROGUE_OPTIONS:-} \
+  --audit-log "$AUDIT.rogue" --ready-fd 7 --max-flows 512 --socket-memory 64MB --socket $W/vm.sock --control $W/ctl ${ROGUE_OPTIONS:-} \
   7>$W/ready </dev/null >$W/log/rogue.out 2>$W/log/rogue.err &
 pid_of[rogue]=$!
 within 20 test -s $W/ready || die "the rogue's launcher does not get ready: $(cat $W/log/rogue.err)"

@@ -71,6 +71,8 @@ class Scene {
   std::uint64_t audit_size() const;
 
  private:
+  bool try_honest_flows();
+
   const World& world_;
   Witness& witness_;
   std::unique_ptr<Remote> agent_;

@@ -145,13 +145,36 @@ bool is_housekeeping(std::span<const std::byte> packet) {
   const auto records = std::to_integer<std::size_t>(packet[at + 7]);
   for (std::size_t i = 0, record = at + 8; i < records; ++i, record += 20) {
     if (packet.size() < record + 20) return false;
-    if (packet[record + 4] != std::byte{0xff} || packet[record + 5] != std::byte{0x02}) return false;
+    // A router's groups (RFC 4291 2.7.1) are ff02::2 and ff05::2.
+    const auto scope = std::to_integer<unsigned>(packet[record + 5]);
+    if (packet[record + 4] != std::byte{0xff} || (scope != 2 && scope != 5)) return false;
+    if (scope == 5 && packet[record + 19] != std::byte{2}) return false;
   }
   return true;
 }
 
+// The host's bridge reports its membership of 224.0.0.106, where snooping bridges hear of each other (RFC
+// 4286).
+bool is_bridge_report(std::span<const std::byte> packet) {
+  const std::size_t at = std::to_integer<std::size_t>(packet[0] & std::byte{15}) * 4;
+  constexpr std::size_t kOneRecord = 16;
+  if (std::to_integer<unsigned>(packet[9]) != IPPROTO_IGMP || packet.size() < at + kOneRecord) return false;
+  return packet[at + 7] == std::byte{1} && packet[at + 12] == std::byte{224} &&
+         packet[at + 13] == std::byte{0} && packet[at + 14] == std::byte{0};
+}
+
+// The broker asks the kernel's packet filter by a byte to itself (app/backstop.cc): the ports are one.
+bool is_backstop_probe(std::span<const std::byte> packet) {
+  const bool v6 = std::to_integer<unsigned>(packet[0]) >> 4U == 6;
+  const std::size_t at = v6 ? 40 : 20;
+  constexpr std::size_t kDatagram = 9;
+  if (packet.size() != at + kDatagram || std::to_integer<unsigned>(packet[v6 ? 6 : 9]) != IPPROTO_UDP)
+    return false;
+  return packet[at] == packet[at + 2] && packet[at + 1] == packet[at + 3];
+}
+
 std::string hex(std::span<const std::byte> bytes) {
-  constexpr std::size_t kMost = 48;
+  constexpr std::size_t kMost = 160;
   std::string out{": "};
   std::array<char, 3> digits{};
   for (const std::byte byte : bytes.first(std::min(bytes.size(), kMost))) {
@@ -189,7 +212,8 @@ base::Fd socket_in(const std::string& netns, int family, int type, int protocol)
 }
 
 Witness::Witness(const std::string& outside)
-    : tcp4_(listener(outside, kServer4, kAllowed)),
+    : outside_(outside),
+      tcp4_(listener(outside, kServer4, kAllowed)),
       tcp6_(listener(outside, kServer6, kAllowed)),
       udp4_(receiver(outside, kServer4, kAllowed)),
       udp6_(receiver(outside, kServer6, kAllowed)) {
@@ -225,6 +249,8 @@ base::Fd Witness::accept(bool v6, int limit_ms) {
   return base::Fd{::accept4(ready.fd, nullptr, nullptr, SOCK_CLOEXEC)};
 }
 
+base::Fd Witness::stranger(bool v6) const { return receiver(outside_, v6 ? kServer6 : kServer4, 0); }
+
 void Witness::read_canary(const Canary& canary, std::vector<std::string>& seen) const {
   std::array<std::byte, 2048> buffer;
   for (std::size_t i = 0; i < kMostLines; ++i) {
@@ -247,6 +273,9 @@ void Witness::read_tap(const Tap& tap, std::vector<std::string>& seen) const {
     const auto packet = std::span{buffer}.first(std::min(static_cast<std::size_t>(got), buffer.size()));
     if (packet.size() >= 40 && std::to_integer<unsigned>(packet[0]) >> 4U == 6 && is_housekeeping(packet))
       continue;
+    if (packet.size() >= 20 && std::to_integer<unsigned>(packet[0]) >> 4U == 4 && is_bridge_report(packet))
+      continue;
+    if (tap.loopback && packet.size() >= 20 && is_backstop_probe(packet)) continue;
     if (++lines <= kMostLines) seen.push_back("wire (" + tap.name + "): " + describe(packet));
   }
   tpacket_stats stats{};

@@ -30,6 +30,9 @@ class Witness {
   base::Fd accept(bool v6, int limit_ms = 3000);
   [[nodiscard]] int udp(bool v6) const { return v6 ? udp6_.get() : udp4_.get(); }
 
+  // At the same address, and another port.
+  [[nodiscard]] base::Fd stranger(bool v6) const;
+
   // All that has been seen since the last time, one line each; empty: nothing has leaked.
   std::vector<std::string> leaks();
   // What has happened so far does not count.
@@ -53,6 +56,7 @@ class Witness {
   void read_canary(const Canary& canary, std::vector<std::string>& seen) const;
   void read_tap(const Tap& tap, std::vector<std::string>& seen) const;
 
+  std::string outside_;
   base::Fd tcp4_, tcp6_, udp4_, udp6_;
   std::vector<Canary> canaries_;
   std::vector<Tap> taps_;
