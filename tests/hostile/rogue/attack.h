@@ -37,6 +37,8 @@ std::span<const Attack> channel_attacks();
 std::span<const Attack> flow_attacks();
 std::span<const Attack> revocation_attacks();
 std::span<const Attack> load_attacks();
+// After which IPv4 is denied for a while.
+std::span<const Attack> last_attacks();
 
 // What a filter with holes must be seen by; `expected` is then a part of what the oracles say.
 std::span<const Attack> weak_attacks();

@@ -56,7 +56,7 @@ class Driver {
       for (const Attack& attack : weak_attacks()) play(attack);
     } else {
       for (const auto table : {call_attacks(), memory_attacks(), option_attacks(), channel_attacks(),
-                               flow_attacks(), revocation_attacks(), load_attacks()})
+                               flow_attacks(), revocation_attacks(), load_attacks(), last_attacks()})
         for (const Attack& attack : table) play(attack);
     }
     const auto took = std::chrono::duration<double>(Clock::now() - begin).count();

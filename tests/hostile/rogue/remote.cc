@@ -200,7 +200,7 @@ void Remote::await_end() {
 
 Remote::Answer Remote::ask(const message::FlowRequest& request) {
   const Result sent = say(request);
-  if (sent.value < 0 && sent.error != EPIPE)
+  if (sent.value < 0 && sent.error != EPIPE && sent.error != ECONNRESET)
     throw std::runtime_error("the channel takes no request: " + std::to_string(sent.error));
   // News of other flows may come first.
   constexpr int kMostNews = 4096;

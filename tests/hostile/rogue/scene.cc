@@ -130,6 +130,7 @@ bool Scene::try_honest_flows() {
   std::array<char, 64> buffer{};
   try {
     for (const bool v6 : {false, true}) {
+      if (!v6 && !v4_) continue;
       const std::uint64_t at = agent().put(text);
       const int stream = tcp(v6);
       agent().call(SYS_write, stream, at, text.size());

@@ -57,6 +57,7 @@ class Scene {
   std::optional<milliseconds> answer_time(milliseconds limit = milliseconds{5000}) const;
   // A later connection's flows, allowed by the policy, over a fresh agent, which the next attack then has.
   bool honest_flows();
+  void only_v6_from_now() { v4_ = false; }
   // A command-line guest of the same host.
   bool other_guest();
   bool recorded(std::string_view text);  // in the audit log, since the attack began
@@ -78,6 +79,7 @@ class Scene {
   std::unique_ptr<Remote> agent_;
   std::map<bool, base::Fd> far_;
   std::map<std::pair<int, bool>, int> sockets_;
+  bool v4_ = true;
   std::uint64_t log_at_ = 0;
   std::uint64_t audit_at_ = 0;
 };
