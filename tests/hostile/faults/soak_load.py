@@ -42,6 +42,13 @@ def connection():
         link.sendall(b"x" * random.randrange(1, 5000))
 
 
+# Through no process of Cordon: how busy the machine is.
+def own():
+    with socket.create_connection(("127.0.0.1", 7788), timeout=5) as link:
+        link.sendall(b"x")
+        link.recv(1)
+
+
 echo = {}
 
 
@@ -117,7 +124,7 @@ def answer(link):
 
 threading.Thread(target=serve, daemon=True).start()
 kinds = [("connection", connection, 0.01), ("request", request, 0.01), ("name", name, 0.05), ("ping", ping, 0.05),
-         ("denied", denied, 0.1), ("bulk", bulk, 0.05)]
+         ("denied", denied, 0.1), ("bulk", bulk, 0.05), ("own", own, 0.05)]
 threads = [threading.Thread(target=timed, args=kind) for kind in kinds]
 for thread in threads:
     thread.start()
