@@ -71,7 +71,8 @@ std::string render(const Diagnostic& d) {
   std::string out = d.path + ":" + line + ":" + std::to_string(d.at.column) +
                     (is_warning(d.code) ? ": warning P" : ": error P") +
                     std::to_string(static_cast<unsigned>(d.code)) + ": " + d.message + "\n";
-  if (d.excerpt.empty() || d.at.column > d.excerpt.size() + 1) return out;
+  // As an answer of a stranger's control socket it may point anywhere, or (0) nowhere.
+  if (d.excerpt.empty() || d.at.column == 0 || d.at.column > d.excerpt.size() + 1) return out;
   const std::string number(line.size() < 5 ? 5 - line.size() : 0, ' ');
   const auto room = d.excerpt.size() + 1 - d.at.column;
   const auto length = std::max<std::size_t>(1, std::min<std::size_t>(d.at.length, room));

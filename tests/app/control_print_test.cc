@@ -54,6 +54,9 @@ TEST_CASE("control print: diagnostics as the loader prints them") {
   CHECK(text.find("port: 443") != std::string::npos);
   CHECK(diagnostics_text(Json{}).empty());
   CHECK_FALSE(diagnostics_text(Json::Array{Json{1}, Json::Object{{"code", ""}}}).empty());
+  // Without a column there is no place to mark.
+  CHECK(diagnostics_text(Json::Array{Json::Object{{"code", "P1"}, {"message", "m"}, {"excerpt", "e"}}}) ==
+        ":0:0: error P1: m\n");
 }
 
 TEST_CASE("control print: a status that lacks everything is no disaster") {
