@@ -22,7 +22,7 @@ using message::Type;
 constexpr std::uint32_t kMaxFlows = 512;
 constexpr std::size_t kSocketMemory = std::size_t{64} << 20U;
 
-std::uint64_t long_enough(const Scene& scene) { return scene.world().thorough ? 20'000 : 1'000; }
+std::uint64_t long_enough(const Scene& scene) { return scene.world().thorough ? 20'000 : 700; }
 
 // Plays a flood and asks the broker for its status meanwhile; the audit log may grow by `most_records` bytes.
 std::string flood(Scene& scene, const Command& command, std::uint64_t least_calls = 1000) {
@@ -192,7 +192,7 @@ std::string full_datagram_sockets(Scene& scene) {
 
 template <bool kClose>
 std::string full_streams(Scene& scene) {
-  const int flows = 400;
+  const int flows = 250;
   const std::size_t before = scene.socket_memory();
   const std::string block(1 << 16, 'x');
   std::vector<base::Fd> far;
