@@ -17,6 +17,7 @@
 #include "policy/yaml_reader.h"
 #include "sandbox/descriptors.h"
 #include "sandbox/diagnostics.h"
+#include "sandbox/launcher_lock.h"
 #include "sandbox/memory_file.h"
 #include "sandbox/spawn.h"
 
@@ -230,6 +231,8 @@ int run_policy_loader(std::span<const std::string> arguments) {
   const auto role = sandbox::to_string(sandbox::Role::kPolicyLoader);
   if (const auto begun = sandbox::begin_role(sandbox::Role::kPolicyLoader); !begun)
     return report(role, begun.error());
+  if (const auto locked = sandbox::lock_launcher(sandbox::Role::kPolicyLoader, {}); !locked)
+    return report(role, locked.error());
   if (const auto loaded = load(parse_words(arguments)); !loaded) return report(role, loaded.error());
   return 0;
 }

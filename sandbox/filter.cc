@@ -79,8 +79,10 @@ std::string syscall_name(int number) {
   return name ? std::string{name.get()} : "syscall " + std::to_string(number);
 }
 
-base::Result<Bpf> compile_filter(std::span<const Table> profile, pid_t own_pid) {
-  const Context context{::seccomp_init(SCMP_ACT_KILL_PROCESS)};
+base::Result<Bpf> compile_filter(std::span<const Table> profile, pid_t own_pid, Unlisted unlisted) {
+  const std::uint32_t otherwise =
+      unlisted == Unlisted::kKills ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(ENOSYS);
+  const Context context{::seccomp_init(otherwise)};
   if (!context) return base::fail("seccomp_init", "libseccomp refused");
   ::seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
   for (const auto& table : profile)

@@ -15,8 +15,11 @@ namespace cordon::sandbox {
 
 using Bpf = std::vector<sock_filter>;
 
-// Default: kill the process; so do foreign architectures and x32. `own_pid` is what kOwnPid rows mean.
-[[nodiscard]] base::Result<Bpf> compile_filter(std::span<const Table> profile, pid_t own_pid);
+// What is in no row kills the process, or fails with ENOSYS; foreign architectures and x32 kill in any case.
+// `own_pid` is what kOwnPid rows mean.
+enum class Unlisted : std::uint8_t { kKills, kFails };
+[[nodiscard]] base::Result<Bpf> compile_filter(std::span<const Table> profile, pid_t own_pid,
+                                               Unlisted unlisted = Unlisted::kKills);
 // Needs no_new_privs. Covers every thread of the process.
 [[nodiscard]] base::Result<void> install_filter(const Bpf& program);
 // For a thread, before install_filter(). Does something in sanitizer builds only, where that one covers

@@ -127,6 +127,23 @@ base::Result<void> release_child(pid_t pid, const SpawnRequest& request, int go)
   return {};
 }
 
+// A child's id maps belong to root while it cannot be dumped, which it inherits: its maps could then not be
+// written by an ordinary user. Until exec it has a copy of us, hence as short as can be.
+class Dumpable {
+ public:
+  Dumpable() : before_(::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)) {
+    if (before_ == 0) ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  }
+  Dumpable(const Dumpable&) = delete;
+  Dumpable& operator=(const Dumpable&) = delete;
+  ~Dumpable() {
+    if (before_ == 0) ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  }
+
+ private:
+  int before_;
+};
+
 // clone(), not clone3(): a filter can see its flags, so containers allow it to those who ask for no
 // namespace.
 long clone_with(std::uint64_t flags, int& pidfd) {
@@ -154,12 +171,16 @@ base::Result<Process> spawn_with(const SpawnRequest& request, const NamespaceGra
   const ChildPlan plan{request, moves, argv.data(), envp.data(), label, wait_end.get(), own_user};
 
   int pidfd = -1;
-  const long pid = clone_with(grant.flags, pidfd);
-  if (pid < 0) return base::fail_errno("clone", "process " + std::string{to_string(request.role)});
-  if (pid == 0) {
-    ::close(pipe_fds[1]);
-    run_child(plan);
+  long pid = -1;
+  {
+    const Dumpable child_is;
+    pid = clone_with(grant.flags, pidfd);
+    if (pid == 0) {
+      ::close(pipe_fds[1]);
+      run_child(plan);
+    }
   }
+  if (pid < 0) return base::fail_errno("clone", "process " + std::string{to_string(request.role)});
   Process process{static_cast<pid_t>(pid), base::Fd{pidfd}, grant.refused};
   if (!own_user) return process;
   if (auto released = release_child(process.pid, request, go_end.get()); !released) {

@@ -49,11 +49,6 @@ base::Result<void> die_with_launcher() {
   return {};
 }
 
-base::Result<void> not_dumpable() {
-  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return base::fail_errno("prctl", "PR_SET_DUMPABLE");
-  return set_limit(RLIMIT_CORE, "RLIMIT_CORE");
-}
-
 // The launcher's clone gave what it did not say it has not, and being its child is checked at begin.
 void add_namespaces(IsolationReport& report, const std::vector<NamespaceGrant::Refusal>& refused) {
   const auto add = [&](std::string_view name) {
@@ -187,12 +182,20 @@ base::Result<IsolationReport> lock(Role role, std::span<const Table> profile, co
 
 }  // namespace
 
+base::Result<void> no_core_files() { return set_limit(RLIMIT_CORE, "RLIMIT_CORE"); }
+
+base::Result<void> not_dumpable() {
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return base::fail_errno("prctl", "PR_SET_DUMPABLE");
+  return no_core_files();
+}
+
 std::string_view to_string(Role role) {
   switch (role) {
     case Role::kBroker: return "broker";
     case Role::kTranslator: return "translator";
     case Role::kPolicyReader: return "policy-reader";
     case Role::kPolicyLoader: return "policy-loader";
+    case Role::kLauncher: return "launcher";
   }
   return "?";
 }
@@ -249,7 +252,8 @@ int first_foreign_fd(Role role) {
     case Role::kBroker: return kFirstFreeFd + count_listeners();
     case Role::kTranslator: return worker_fds(count_workers()).channel;
     case Role::kPolicyReader:
-    case Role::kPolicyLoader: break;
+    case Role::kPolicyLoader:
+    case Role::kLauncher: break;
   }
   return kFirstFreeFd;
 }
@@ -259,7 +263,8 @@ const char* process_name(Role role) {
     case Role::kBroker: return "cordon-broker";
     case Role::kTranslator: return "cordon-transl";
     case Role::kPolicyReader: return "cordon-reader";
-    case Role::kPolicyLoader: break;
+    case Role::kPolicyLoader:
+    case Role::kLauncher: break;
   }
   return "cordon-loader";
 }
@@ -272,8 +277,7 @@ base::Result<void> begin_role(Role role) {
     return base::fail(to_string(role), "--role is for the launcher, not for the command line");
   CORDON_TRY(die_with_launcher());
   CORDON_TRY(close_from(first_foreign_fd(role), Rest::kClose));
-  // The loader writes its children's id maps, which belong to root when it cannot be dumped.
-  if (role != Role::kPolicyLoader) CORDON_TRY(not_dumpable());
+  CORDON_TRY(not_dumpable());
   ::prctl(PR_SET_NAME, process_name(role), 0, 0, 0);
   // The heap never shrinks: free() must not need a system call that the filter forbids.
   ::mallopt(M_TRIM_THRESHOLD, INT_MAX);

@@ -40,7 +40,8 @@ enum class Role : std::uint8_t {
   kBroker,
   kTranslator,
   kPolicyReader,  // one policy file: YAML in, an encoded tree out
-  kPolicyLoader,  // opens the policy files and starts their readers; not confined, parses nothing
+  kPolicyLoader,  // opens the policy files and starts their readers; parses nothing (launcher_lock.h)
+  kLauncher,      // never started as a role; for its report (launcher_lock.h)
 };
 [[nodiscard]] std::string_view to_string(Role role);
 // Has nothing to do with any network or other process.
@@ -91,6 +92,8 @@ struct LockOptions {
 };
 
 [[nodiscard]] base::Result<void> begin_role(Role role);
+[[nodiscard]] base::Result<void> not_dumpable();  // nor a core file
+[[nodiscard]] base::Result<void> no_core_files();
 // `epoll`, netlink, channel, audit and control descriptors must be open by now: nothing can be opened
 // afterwards. The broker keeps the host's network namespace.
 [[nodiscard]] base::Result<IsolationReport> lock_broker(const LockOptions& options);

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "sandbox/children.h"
+#include "sandbox/launcher_lock.h"
 
 namespace cordon::sandbox {
 namespace {
@@ -209,11 +210,24 @@ base::Result<void> Supervisor::read_translator_ready() {
 base::Result<void> Supervisor::go_when_ready() {
   if (ready_ || !broker_ready_ || (!translator_ready_ && !config_.vm)) return {};
   ready_ = true;
+  CORDON_TRY(lock_itself());
   warn_of_missing_layers();
   CORDON_TRY(guest_.go());
   open_control();
   open_vm();
   if (config_.on_ready) config_.on_ready();
+  return {};
+}
+
+// The command's process waits already and has none of it.
+base::Result<void> Supervisor::lock_itself() {
+  const auto report = CORDON_TRY(lock_launcher(
+      Role::kLauncher, {.looks_at_peers = config_.control.has_value(), .strict = config_.strict}));
+  missing_layers_ |= report.missing();
+  if (config_.verbose) say(report.summary());
+  if (control_)
+    static_cast<void>(
+        control_->send_isolation({.of_launcher = true, .full = report.full(), .summary = report.summary()}));
   return {};
 }
 

@@ -62,6 +62,7 @@ class Supervisor {
   void note_refused(const std::vector<NamespaceGrant::Refusal>& refused);
   base::Result<void> look_ahead();
   void warn_of_missing_layers();
+  base::Result<void> lock_itself();
 
   // Loop.
   void watch(int fd);

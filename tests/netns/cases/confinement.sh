@@ -44,7 +44,19 @@ run_all() {
   confined translator "$translator"
   for kind in net pid; do expect "translator: a $kind namespace of its own" own "$translator" $kind; done
   expect "translator: it can start no process" grep -Eq '^Max processes +0 +0 ' /proc/"$translator"/limits
-  expect "the guest's command has a network of its own" own "$(pgrep -P "$launcher" -x sh)" net
+  local command
+  command=$(pgrep -P "$launcher" -x sh)
+  expect "the guest's command has a network of its own" own "$command" net
+  expect "launcher: a filter" line_is $launcher Seccomp 2
+  expect "launcher: no new privileges" line_is $launcher NoNewPrivs 1
+  expect "launcher: no core file" grep -Eq '^Max core file size +0 +0 ' /proc/$launcher/limits
+  expect "launcher: CapEff is what it needs later" line_is $launcher CapEff $1
+  expect "launcher: no other can be had" [ "$(sed -n 's/^CapBnd:.//p' /proc/$launcher/status)" = "$2" ]
+  # The command is its caller's, with everything.
+  expect "command: no filter" line_is $command Seccomp 0
+  expect "command: set-user-ID programs work" line_is $command NoNewPrivs 0
+  expect "command: it may have core files" test "$(sed -n 's/^Max core file size *//p' /proc/$command/limits)" = "$(sed -n 's/^Max core file size *//p' /proc/$$/limits)"
+  [ $1 = 0000000000000000 ] || expect "command: it has the capabilities of its namespace" line_is $command CapEff "$(sed -n 's/^CapBnd:.//p' /proc/$command/status)"
 }
 end_all() {
   touch $W/log/stop
@@ -52,7 +64,9 @@ end_all() {
 }
 new_translator() { local now; now=$(role translator) && [ "$now" != "$translator" ] && line_is "$now" Seccomp 2; }
 
-run_all
+# setuid, setgid, setfcap, kill, dac_override; sys_ptrace with a control socket
+kept=00000000800800e2 all=$(sed -n 's/^CapBnd:.//p' /proc/$$/status)
+run_all $kept $kept
 if [ "$(uname -m)" = x86_64 ]; then
   # name, number, arguments: a new socket, another address, another process
   for call in "socket 41 2 1 0" "bind 49 3 0 0" "clone 56 17 0 0 0 0"; do
@@ -64,7 +78,7 @@ if [ "$(uname -m)" = x86_64 ]; then
   expect "the user is told why" grep -q 'killed by signal 31' $W/log/held.err
   expect "the guest has its network again" end_all
   expect "nothing is left" within 3 none_left
-  run_all
+  run_all $kept $kept
   expect "broker: execve() ends it" $TRAFFIC force "$broker" 59 0 0 0
   no_translator() { ! role translator >/dev/null; }
   expect "and the translator with it" within 5 no_translator
@@ -76,6 +90,6 @@ expect "nothing is left" within 3 none_left
 
 as_user
 AUDIT=$W/log/user.jsonl
-run_all
+if [ "$CORDON_CALLER" = 0 ]; then run_all 0000000000000000 $all; else run_all $kept $kept; fi
 expect "the ordinary user's command had its network to the end" end_all
 finish
