@@ -80,7 +80,11 @@ base::Result<void> keep_only(const Sets& mask) {
 bool can_make_namespaces(const Sets& mask) {
   const long pid = ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
   if (pid < 0) return false;
-  if (pid == 0) ::_exit(keep_only(mask) && ::unshare(CLONE_NEWUSER) == 0 ? 0 : 1);
+  if (pid == 0) {
+    // Not unshare(): a loader has the launcher's filter already.
+    const long child = keep_only(mask) ? ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0) : -1;
+    ::_exit(child >= 0 ? 0 : 1);
+  }
   int status = 0;
   while (::waitpid(static_cast<pid_t>(pid), &status, 0) < 0 && errno == EINTR) {
   }
@@ -98,8 +102,8 @@ std::string names_of(const Sets& sets) {
 base::Result<void> reduce_capabilities(IsolationReport& report, bool looks_at_peers) {
   const Sets before = CORDON_TRY(current_sets());
   const bool none = before[0].permitted == 0 && before[1].permitted == 0;
-  // A client that is root, too, has all of a container's capabilities: who has less and may not trace, may not
-  // look at it.
+  // A client that is root, too, has all of a container's capabilities: who has less and may not trace, may
+  // not look at it.
   constexpr unsigned kTrace = 1U << CAP_SYS_PTRACE;
   if (looks_at_peers && ::geteuid() == 0 && (before[0].permitted & kTrace) == 0 && !none) {
     report.layers.push_back({"capabilities", State::kActive, "the container's, to look at control clients"});

@@ -150,6 +150,8 @@ constexpr Row kProcesses[] = {
     {SYS_rt_sigaction, "signals"},
     {SYS_rt_sigprocmask, "signals"},
     {SYS_rt_sigreturn, "signals"},
+    {SYS_rt_sigpending, "a SIGPIPE of our own"},
+    {SYS_rt_sigtimedwait, "a SIGPIPE of our own"},
     {SYS_sigaltstack, "start of a thread"},
     {SYS_prlimit64, "limits of roles"},
     {SYS_sched_getaffinity, "number of threads"},
