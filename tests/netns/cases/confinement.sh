@@ -62,7 +62,8 @@ end_all() {
   touch $W/log/stop
   wait "${pid_of[held]}"
 }
-new_translator() { local now; now=$(role translator) && [ "$now" != "$translator" ] && line_is "$now" Seccomp 2; }
+# With its own filter on top of the launcher's.
+new_translator() { local now; now=$(role translator) && [ "$now" != "$translator" ] && line_is "$now" Seccomp_filters 2; }
 
 # setuid, setgid, setfcap, kill, dac_override; sys_ptrace with a control socket
 kept=00000000800800e2 all=$(sed -n 's/^CapBnd:.//p' /proc/$$/status)

@@ -93,6 +93,7 @@ inspect() {
   launcher=$(role launcher)
   has() { grep -qE "$2" "/proc/$reader/$1" || echo "wrong: $1 has no $2, but $(grep -E "${2%%[: ]*}" "/proc/$reader/$1")"; }
   has status '^Seccomp:[[:space:]]2$'
+  has status '^Seccomp_filters:[[:space:]]2$'  # the loader's and its own
   has status '^NoNewPrivs:[[:space:]]1$'
   for name in CapInh CapPrm CapEff CapBnd CapAmb; do has status "^$name:[[:space:]]0+\$"; done
   has limits '^Max cpu time +2 +2 '
