@@ -26,11 +26,12 @@ std::optional<std::size_t> open_descriptors(pid_t pid) {
   return pid == 0 ? count - 1 : count;  // the directory's own
 }
 
-std::optional<std::size_t> mappings(pid_t pid) {
+std::optional<std::size_t> memory_mappings(pid_t pid) {
   std::ifstream file{place(pid, "maps")};
   if (!file) return std::nullopt;
   std::size_t count = 0;
-  for (std::string line; std::getline(file, line);) ++count;
+  for (std::string line; std::getline(file, line);)
+    if (line.find("/memfd:") != std::string::npos) ++count;
   return count;
 }
 
