@@ -30,8 +30,7 @@ struct KeptCapability {
 [[nodiscard]] std::span<const KeptCapability> kept_capabilities();
 
 struct LauncherLock {
-  bool looks_at_peers =
-      false;  // and stays dumpable: cordon ctl has to see our user namespace
+  bool looks_at_peers = false;  // and stays dumpable: cordon ctl has to see our user namespace
   bool strict = false;
 };
 // Forks once. Later children inherit everything but the death signal; those that run already nothing.

@@ -79,8 +79,8 @@ struct Table {
 [[nodiscard]] std::span<const Table> memory_translator_profile();
 [[nodiscard]] std::span<const Table> broker_profile();
 [[nodiscard]] std::span<const Table> reader_profile();
-// Of the launcher once the guest runs, and of a policy loader: a superset of what the roles they start do until
-// those are locked. Unlisted calls fail.
+// Of the launcher once the guest runs, and of a policy loader: a superset of what the roles they start do
+// until those are locked. Unlisted calls fail.
 [[nodiscard]] std::span<const Table> launcher_profile();
 // What ASan, UBSan and TSan runtimes call (empty table in ordinary builds).
 [[nodiscard]] Table sanitizer_table();

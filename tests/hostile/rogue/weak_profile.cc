@@ -1,5 +1,5 @@
-// The translator's filter with holes, for the test of the oracles alone: what the attacks below get through
-// must be seen. The real tables are compiled in under other names.
+// The filters of translator and launcher (which translators inherit) with holes, for the test of the oracles
+// alone: what the attacks get through must be seen. The real tables are compiled in under other names.
 #include <sys/syscall.h>
 
 #include <vector>
@@ -10,6 +10,7 @@ namespace cordon::sandbox {
 
 std::span<const Table> strict_translator_profile();
 std::span<const Table> strict_memory_translator_profile();
+std::span<const Table> strict_launcher_profile();
 
 namespace {
 
@@ -35,6 +36,10 @@ std::span<const Table> translator_profile() {
 std::span<const Table> memory_translator_profile() {
   static std::vector<Table> tables;
   return with_holes(tables, strict_memory_translator_profile());
+}
+std::span<const Table> launcher_profile() {
+  static std::vector<Table> tables;
+  return with_holes(tables, strict_launcher_profile());
 }
 
 }  // namespace cordon::sandbox

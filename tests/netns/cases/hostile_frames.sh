@@ -21,7 +21,7 @@ counted() {  # counted FILE: at least what it says
   local name least status=0
   while read -r name least; do
     [ "$name" != sent ] || name=frames_from_guest
-    [ "$name" = done ] || [ "$(event $name)" -ge "$least" ] || { say "$name: $(event $name) of $least"; status=1; }
+    [ "$name" = "done" ] || [ "$(event $name)" -ge "$least" ] || { say "$name: $(event $name) of $least"; status=1; }
   done <$1
   return $status
 }
