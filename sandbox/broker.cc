@@ -139,7 +139,7 @@ base::Result<bool> Broker::turn(int wait_ms) {
 // Whoever keeps what is denied, or does not hear what it is told, goes: with it goes all that it holds.
 void Broker::end_lost_translator(base::Instant now) {
   if (uncut_) violation(Violation::kUncut, now);
-  if (std::exchange(lane_lost_, false)) drop_channels(now);
+  if (std::exchange(lane_lost_, false)) end_channels(now);
   uncut_ = false;
 }
 
@@ -188,11 +188,27 @@ void Broker::load_policy(control::NewPolicy fresh, base::Instant now) {
 // The first channel of a translator ends all of the one before. A later one that does not follow its
 // predecessor belongs to a translator that is gone already: closing it tells its worker.
 void Broker::adopt_channel(control::NewTranslator fresh, base::Instant now) {
-  if (fresh.worker == 0) drop_channels(now);
+  if (fresh.worker == 0) end_channels(now);
   if (fresh.worker != lanes_.size() || fresh.worker >= options_.max_workers) return;
   const auto source = static_cast<std::uint32_t>(Source::kChannel) + fresh.worker;
   if (watch(fresh.channel.get(), EPOLLIN, source))
     lanes_.push_back({.channel = BrokerChannel{std::move(fresh.channel)}});
+}
+
+// Of a translator that is gone. What it said last is still in its channels: closes with their volumes, and
+// its counters. Its requests have nobody to answer to, and nonsense is no reason to end its successor.
+void Broker::end_channels(base::Instant now) {
+  constexpr int kMost = 4096;  // more than the kernel queues
+  for (std::uint32_t lane = 0; lane < lanes_.size(); ++lane)
+    for (int i = 0; i < kMost; ++i) {
+      auto message = lanes_[lane].channel.receive();
+      if (!message) break;
+      if (std::holds_alternative<FlowClose>(*message) || std::holds_alternative<FlowVolumes>(*message) ||
+          std::holds_alternative<flow::PacketReport>(*message) ||
+          std::holds_alternative<CounterReport>(*message))
+        on_message(lane, *message, now);
+    }
+  drop_channels(now);
 }
 
 void Broker::drop_channels(base::Instant now) {
@@ -234,7 +250,7 @@ void Broker::on_channel(std::uint32_t lane, base::Instant now) {
     if (message.error() == ReceiveStop::kViolation)
       violation(lanes_[lane].channel.violation(), now);
     else if (message.error() == ReceiveStop::kClosed)
-      drop_channels(now);
+      end_channels(now);
     return;
   }
 }

@@ -178,6 +178,7 @@ class Broker {
   void load_policy(control::NewPolicy fresh, base::Instant now);
   void adopt_channel(control::NewTranslator fresh, base::Instant now);
   void drop_channels(base::Instant now);
+  void end_channels(base::Instant now);
   void end_lost_translator(base::Instant now);
   void tick(base::Instant now);
   void drain(base::Instant now);

@@ -1,17 +1,17 @@
 #include "sandbox/translator_lane.h"
 
+#include <sys/epoll.h>
 #include <unistd.h>
 
-#include <cstdio>
-
-#include <sys/epoll.h>
-
 #include <algorithm>
+#include <cstdio>
 
 #include "sandbox/descriptors.h"
 
 namespace cordon::sandbox {
 namespace {
+
+constexpr base::Duration kLastWords = std::chrono::milliseconds{50};
 
 // The file is the standard input, which a translator has no other use for.
 std::optional<link::CaptureLink> capture_of(const LaneSetup& setup, link::Link& inner) {
@@ -101,6 +101,13 @@ void Lane::finish() {
                  static_cast<unsigned long long>(captured_->lost()));
   if (group_ != nullptr) group_->stop();
   counters_.finish();
+  // A full channel: the broker makes room, unless it is stuck itself.
+  const base::Instant patience = base::monotonic_now() + kLastWords;
+  while (gate_.wants_write() && !channel_.closed() && base::monotonic_now() < patience) {
+    channel_.adjust();
+    worker_.run_once(std::chrono::milliseconds{1});
+    counters_.finish();
+  }
 }
 
 }  // namespace cordon::sandbox

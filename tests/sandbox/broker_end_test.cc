@@ -249,6 +249,33 @@ TEST_CASE("translator: one that died leaves nothing behind") {
   CHECK(read_some(c.peer.get()) == "<ECONNRESET>");
 }
 
+TEST_CASE("translator: the last words of one that ended are heard") {
+  Rig rig;
+  CounterValues values{};
+  values.at(3) = 29'092;
+  SUBCASE("its successor is there already") {
+    REQUIRE(rig.gate->send_counters(values));
+    rig.new_translator();
+  }
+  SUBCASE("while answers wait for room that it never made") {
+    rig.judge.becomes_host(ip("198.51.100.1"));
+    constexpr std::uint32_t kRound = 64;
+    std::uint32_t sent = 0;
+    do {
+      REQUIRE(sent < 100 * kRound);
+      for (std::uint32_t i = 0; i < kRound; ++i)
+        REQUIRE(rig.gate->request({sent++, 1}, tuple(kTcp, "198.51.100.1", 80)));
+      REQUIRE(rig.broker->turn(0));
+    } while (rig.broker->counters().requests == sent);
+    REQUIRE(rig.gate->send_counters(values));
+    rig.gate.reset();
+    for (int i = 0; i < 100 && rig.broker->has_translator(); ++i) REQUIRE(rig.broker->turn(10));
+    CHECK(!rig.broker->has_translator());
+  }
+  CHECK(rig.judge.counters.at(3) == values.at(3));
+  CHECK(rig.told().empty());
+}
+
 TEST_CASE("translator: hostile messages get it killed, and every flow with it") {
   Rig rig;
   Connection c{rig};
