@@ -1,10 +1,12 @@
 // hostile_front_end SOCKET PID AUDIT [WORD]: the rows of section 4.9 against the live `cordon vm
 // --vhost-user` that is process PID; with WORD only those in whose number or name it is.
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "tests/hostile/devices/front_end_rows.h"
 
@@ -35,6 +37,23 @@ std::string crowd(const std::string& socket) {
   return {};
 }
 
+// Those that left while they waited are served before it, one after the other; meanwhile it is a second
+// client, and comes again as QEMU does (reconnect).
+std::string comes_in(const std::string& socket) {
+  std::string why;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  while (std::chrono::steady_clock::now() < end) {
+    try {
+      Visit visit{socket, {}};
+      return visit.works() ? "" : "its device does not work";
+    } catch (const std::exception& error) {
+      why = error.what();
+      std::this_thread::sleep_for(std::chrono::milliseconds{100});
+    }
+  }
+  return why;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -52,7 +71,7 @@ int main(int argc, char** argv) {
     for (const auto& rows : {message_rows(), memory_rows(), ring_rows()})
       for (const FrontEndRow& row : rows) run(row);
     driver.check("VU-22 many connections, and two at once", [&] { return crowd(socket); });
-    run({"VU-22", "an honest machine after all of them", End::kKept, [](Visit&) { return true; }});
+    driver.check("VU-22 an honest machine after all of them", [&] { return comes_in(socket); });
     return driver.finish();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "hostile_front_end: %s\n", error.what());
