@@ -48,8 +48,8 @@ class Ipv6View {
   [[nodiscard]] std::size_t payload_offset() const { return kHeader + chain_.length; }
   [[nodiscard]] Bytes packet() const { return bytes_; }
   [[nodiscard]] Bytes payload() const { return bytes_.subspan(payload_offset()); }
-  // False for an atomic fragment.
   [[nodiscard]] bool has_fragment_header() const { return chain_.fragment_seen; }
+  // False for an atomic fragment.
   [[nodiscard]] bool is_fragment() const { return chain_.more_fragments || chain_.fragment_offset != 0; }
   [[nodiscard]] bool more_fragments() const { return chain_.more_fragments; }
   [[nodiscard]] std::uint16_t fragment_offset() const { return chain_.fragment_offset; }
