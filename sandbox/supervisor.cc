@@ -233,7 +233,10 @@ base::Result<void> Supervisor::lock_itself() {
 
 void Supervisor::open_control() {
   control_due_ = base::Instant::never();
-  if (config_.control && !broker_gone_) watch(config_.control->poll_fd());
+  if (!config_.control || broker_gone_) return;
+  watch(config_.control->poll_fd());
+  // Who came as one too many has been accepted: no event speaks of that one.
+  serve_control();
 }
 
 // A few at a time: whoever can connect can also come back at once. More of those that are refused, so that

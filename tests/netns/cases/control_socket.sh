@@ -78,6 +78,9 @@ if [ "$CORDON_CALLER" = 0 ]; then place=/run/cordon; else place=$W/runtime/cordo
 instance one --name box
 expect "the usual place" status_of $place/box.sock
 expect "its directory is private" mode_is 700 $place
+# More than come in at once (50, and 50 a second): who waits is not forgotten.
+each_is_answered() { local i; for i in $(seq 130); do status_of $place/box.sock || { say "the $i. is not"; return 1; }; done; }
+expect "one question after the other is answered" each_is_answered
 instance two --name box
 expect "a second instance of the name has a socket, too" test -S "$(sed -n 's/^cordon: control socket: //p' $W/log/two.err)"
 expect "of its own" status_of "$(sed -n 's/^cordon: control socket: //p' $W/log/two.err)"
