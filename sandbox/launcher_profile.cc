@@ -198,7 +198,14 @@ constexpr Row kLocking[] = {
 
 #ifdef CORDON_SANITIZED
 constexpr Row kRuntime[] = {
-    {SYS_personality, "address layout"}, {SYS_execve, "again, with another layout"}, {SYS_prctl, "names"}};
+    {SYS_personality, "address layout"},
+    {SYS_execve, "again, with another layout"},
+    {SYS_prctl, "names"},
+    {SYS_ptrace, "leak detection stops its own threads"},
+#ifdef SYS_getdents
+    {SYS_getdents, "leak detection lists its own threads"},
+#endif
+};
 #else
 constexpr std::span<const Row> kRuntime{};
 #endif
