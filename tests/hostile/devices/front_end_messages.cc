@@ -17,7 +17,7 @@ namespace {
 
 using base::Fd;
 
-constexpr std::uint32_t kVersion = 1, kReply = 4, kNeedReply = 8;
+constexpr std::uint32_t kVersion = 1, kReply = 4;
 
 // QEMU's numbers.
 constexpr unsigned kGetFeatures = 1, kSetFeatures = 2, kSetOwner = 3, kSetMemoryTable = 5, kSetLogBase = 6,

@@ -216,7 +216,7 @@ void change(Said& said, Dice& dice, Drawer& drawer) {
 
 class Connection {
  public:
-  Connection(Dice& dice, unsigned pairs) : pairs_(pairs), pause_(0) {
+  Connection(Dice& dice, unsigned pairs) : pause_(0) {
     std::array<int, 2> ends{};
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
     front_ = base::Fd{ends[0]};
@@ -296,7 +296,6 @@ class Connection {
   }
 
  private:
-  unsigned pairs_;
   unsigned sum_ = 0;
   base::Fd front_;
   vhost::Pause pause_;
