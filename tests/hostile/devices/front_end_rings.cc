@@ -219,9 +219,7 @@ const FrontEndRow kRows[] = {
 
     {"VU-21", "no buffers at all", End::kKept,
      [](Visit& visit) {
-       static_cast<void>(visit.front->stop(kReceive));
-       visit.receive->reset();
-       visit.front->start(kReceive, *visit.receive);
+       visit.restart_receive();
        for (int i = 0; i < 200; ++i) visit.ask_and_leave();
        if (!visit.given_back()) return false;
        visit.post_buffers(2048);
@@ -229,23 +227,17 @@ const FrontEndRow kRows[] = {
      }},
     {"VU-21", "buffers of one byte", End::kKept,
      [](Visit& visit) {
-       static_cast<void>(visit.front->stop(kReceive));
-       visit.receive->reset();
-       visit.front->start(kReceive, *visit.receive);
+       visit.restart_receive();
        visit.post_buffers(1);
        for (int i = 0; i < 200; ++i) visit.ask_and_leave();
        if (!visit.given_back()) return false;
-       static_cast<void>(visit.front->stop(kReceive));
-       visit.receive->reset();
-       visit.front->start(kReceive, *visit.receive);
+       visit.restart_receive();
        visit.post_buffers(2048);
        return true;
      }},
     {"VU-21", "buffers of one byte, not merged", End::kLeft,
      [](Visit& visit) {
-       static_cast<void>(visit.front->stop(kReceive));
-       visit.receive->reset();
-       visit.front->start(kReceive, *visit.receive);
+       visit.restart_receive();
        visit.post_buffers(1);
        for (int i = 0; i < 200; ++i) visit.ask_and_leave();
        return visit.given_back();

@@ -65,6 +65,12 @@ void Visit::restart() {
   front->enable(kTransmit, true);
 }
 
+void Visit::restart_receive() {
+  static_cast<void>(front->stop(kReceive));
+  receive->reset();
+  front->start(kReceive, *receive);
+}
+
 void Visit::post_buffers(std::uint32_t size) {
   for (const std::uint64_t at : buffers_) {
     const Buffer buffer{at, size};

@@ -53,6 +53,7 @@ class Visit {
   void post_buffers(std::uint32_t size);
   // As the guest's driver at its start; without buffers in the receive ring.
   void restart();
+  void restart_receive();
 
   // --- messages by hand. With NEED_REPLY: nullopt, the connection has ended.
   [[nodiscard]] std::optional<std::uint64_t> ask(unsigned request, const Payload& payload,
