@@ -3,9 +3,9 @@
 //
 // Both stay in the machine's namespaces: they look at files by name and start roles. Neither opens a socket
 // of the network any more, executes another program or joins a namespace (launcher_profile.cc). Capabilities
-// are reduced to kKeptCapabilities, each with its reason. There is no Landlock domain: one that handles files
-// forbids the mounts of the roles started later (they inherit it), and any at all forbids to read whose user
-// namespace a control client is in, because that asks for the right to trace it.
+// are reduced to kept_capabilities(), each with its reason. There is no Landlock domain: one that handles
+// files forbids the mounts of the roles started later (they inherit it), and any at all forbids to read whose
+// user namespace a control client is in, because that asks for the right to trace it.
 #pragma once
 
 #include <cstdint>

@@ -204,9 +204,7 @@ base::Result<Process> spawn_role(const SpawnRequest& request) {
   grant = find_namespaces(request.role, unmapped ? UserNamespace::kRefused : UserNamespace::kWanted,
                           unmapped ? error.sys_errno : 0);
   if (request.strict) return std::unexpected(strict_refusal(grant.refused));
-  auto reduced = spawn_with(request, grant);
-  if (!reduced) return std::unexpected(std::move(reduced).error());
-  return reduced;
+  return spawn_with(request, grant);
 }
 
 int reap(Process& process) {

@@ -165,7 +165,6 @@ base::Result<void> Supervisor::look_ahead() {
   if (!config_.vm) return {};
   const auto grant = find_namespaces(Role::kTranslator);
   note_refused(grant.refused);
-
   if (!config_.strict || grant.refused.empty()) return {};
   return std::unexpected(strict_refusal(grant.refused));
 }
