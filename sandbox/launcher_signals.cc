@@ -30,6 +30,9 @@ LauncherSignals::~LauncherSignals() {
   const timespec now{};
   while (::sigtimedwait(&failures, nullptr, &now) > 0) {
   }
+  // A request to read something again that comes while the launcher ends is too late; it is not a reason to
+  // end by that signal instead of with the command's code.
+  for (const int signal : {SIGHUP, SIGUSR1}) ::signal(signal, SIG_IGN);
   ::sigprocmask(SIG_SETMASK, &before_, nullptr);
 }
 

@@ -12,7 +12,7 @@
 namespace cordon::sandbox {
 
 // SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGCHLD become readable here. The mask is put back at the
-// end: tests run a launcher in their own process.
+// end (tests run a launcher in their own process); SIGHUP and SIGUSR1 are ignored from then on.
 class LauncherSignals {
  public:
   LauncherSignals() { ::sigemptyset(&before_); }
